@@ -1,0 +1,120 @@
+"""Recording facts and passing them on.
+
+A verb calls `record` inside its transaction; the relay hands each fact to each subscriber once, in the
+order of its subject. Celery only wakes the relay: losing every one of its messages loses nothing.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from ris.accounts.models import User
+from ris.audit.trail import record_access
+from ris.events.models import Delivery, Event
+
+log = logging.getLogger(__name__)
+
+Reaction = Callable[[Event], None]
+_subscribers: dict[str, tuple[frozenset[str], Reaction]] = {}
+
+_BACK_OFF = [1, 2, 5, 10, 30, 60]  # seconds
+
+
+def subscriber(name: str, *kinds: str) -> Callable[[Reaction], Reaction]:
+    """Register a reaction. It runs in the relay's transaction, once for each fact of `kinds`."""
+
+    def register(reaction: Reaction) -> Reaction:
+        if _subscribers.get(name, (None, reaction))[1] is not reaction:
+            raise ValueError(f"two subscribers are called {name}")
+        _subscribers[name] = (frozenset(kinds), reaction)
+        return reaction
+
+    return register
+
+
+def record(kind: str, subject: str, *, by: User, patient: int | None = None, **facts: Any) -> Event:
+    """Write the fact, its deliveries and its audit row; a transaction must be open.
+
+    `facts` are row ids, codes and numbers. `patient` is the row id for the audit trail and the screens.
+    """
+    assert connection.in_atomic_block, "a fact is recorded in the transaction that makes it true"
+    if patient is not None:
+        facts["patient"] = patient
+    event = Event.objects.create(kind=kind, subject=subject, by=by, facts=facts)
+    Delivery.objects.bulk_create(
+        Delivery(event=event, subscriber=name, subject=subject)
+        for name, (kinds, _) in _subscribers.items()
+        if kind in kinds
+    )
+    record_access(by, kind, patient=patient, subject=subject, event=event.pk)
+    transaction.on_commit(wake)
+    return event
+
+
+def wake() -> None:
+    """Ask a worker to relay now. Without a broker the next sweep does it."""
+    from ris.events.tasks import relay
+
+    try:
+        relay.apply_async(retry=False)
+    except (OperationalError, OSError):
+        log.warning("the broker does not answer; the sweep will relay")
+
+
+# The oldest due delivery that no earlier one of its subscriber and subject holds back.
+_NEXT = """
+SELECT d.id FROM events_delivery d
+WHERE d.done_at IS NULL AND d.next_attempt_at <= %s AND NOT EXISTS (
+    SELECT 1 FROM events_delivery earlier
+    WHERE earlier.done_at IS NULL AND earlier.subscriber = d.subscriber
+      AND earlier.subject = d.subject AND earlier.id < d.id)
+ORDER BY d.id FOR UPDATE SKIP LOCKED LIMIT 1
+"""
+
+
+def relay_one() -> bool:
+    """Hand one fact to one subscriber. False when nothing is due."""
+    with transaction.atomic():
+        now = timezone.now()
+        with connection.cursor() as cursor:
+            cursor.execute(_NEXT, [now])
+            row = cursor.fetchone()
+        if row is None:
+            return False
+        delivery = Delivery.objects.select_related("event", "event__by").get(pk=row[0])
+        known = _subscribers.get(delivery.subscriber)
+        if known is None:
+            # A subscriber of a later version; its process will take it.
+            _put_off(delivery, "no such subscriber in this version")
+            return True
+        try:
+            with transaction.atomic():
+                known[1](delivery.event)
+        except Exception as problem:  # the edge of the loop: one bad fact must not stop the others
+            log.exception("delivery %s to %s failed", delivery.pk, delivery.subscriber)
+            _put_off(delivery, f"{type(problem).__name__}: {problem}")
+        else:
+            delivery.done_at = now
+            delivery.save(update_fields=["done_at"])
+    return True
+
+
+def _put_off(delivery: Delivery, why: str) -> None:
+    delay = _BACK_OFF[min(delivery.attempts, len(_BACK_OFF) - 1)]
+    delivery.attempts += 1
+    delivery.next_attempt_at = timezone.now() + timedelta(seconds=delay)
+    delivery.error = why[:2000]
+    delivery.save(update_fields=["attempts", "next_attempt_at", "error"])
+
+
+def relay_all(limit: int = 1000) -> int:
+    """Relay until nothing is due, or `limit` deliveries; how many were handled."""
+    for handled in range(limit):
+        if not relay_one():
+            return handled
+    return limit
