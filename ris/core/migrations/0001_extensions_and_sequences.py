@@ -1,7 +1,7 @@
 from django.contrib.postgres.operations import BtreeGistExtension, TrigramExtension, UnaccentExtension
 from django.db import migrations
 
-SEQUENCES = ["core_control_id", "core_accession", "core_step"]
+SEQUENCES = ["core_control_id", "core_accession", "core_step", "core_patient_number"]
 
 
 class Migration(migrations.Migration):

@@ -1,0 +1,172 @@
+"""What the department is and offers: places, machines, people, and the catalogue of exams."""
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+
+from ris.core.names import PersonName
+
+
+class Modality(models.TextChoices):
+    """Modality (0008,0060), the defined terms the catalogue uses (PS3.3 C.7.3.1.1.1)."""
+
+    CT = "CT", "CT"
+    MR = "MR", "MR"
+    US = "US", "Ultrasound"
+    XR = "DX", "X-ray"
+    CR = "CR", "Computed radiography"
+    MG = "MG", "Mammography"
+    NM = "NM", "Nuclear medicine"
+    PT = "PT", "PET"
+    RF = "RF", "Fluoroscopy"
+    XA = "XA", "Angiography"
+
+
+class Laterality(models.TextChoices):
+    NONE = "none", "No side"
+    OPTIONAL = "optional", "Side may be given"
+    REQUIRED = "required", "Side must be given"
+
+
+class Facility(models.Model):
+    """A site with its own clock and its own patient numbers."""
+
+    code = models.CharField(max_length=16, unique=True)
+    name = models.CharField(max_length=64)
+    timezone = models.CharField(max_length=40)
+    phone = models.CharField(max_length=40, blank=True)
+    address = models.CharField(max_length=200, blank=True)
+    #: Authority of the numbers this site gives out (PID-3.4, Issuer of Patient ID).
+    assigning_authority = models.CharField(max_length=64)
+    accession_prefix = models.CharField(max_length=4, default="A")
+
+    class Meta:
+        verbose_name_plural = "facilities"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Room(models.Model):
+    """A place where one patient at a time is examined; what the schedule books."""
+
+    facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="rooms")
+    code = models.SlugField(max_length=16)
+    name = models.CharField(max_length=40)
+    modality = models.CharField(max_length=16, choices=Modality)
+    detail = models.CharField(max_length=40, blank=True)
+    position = models.PositiveSmallIntegerField(default=0)
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["position", "code"]
+        constraints = [models.UniqueConstraint(fields=["facility", "code"], name="room_code_once_per_facility")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Station(models.Model):
+    """A machine on the DICOM network. An unknown or inactive one is refused its association."""
+
+    room = models.ForeignKey(Room, on_delete=models.PROTECT, related_name="stations")
+    ae_title = models.CharField(
+        max_length=16,
+        unique=True,
+        validators=[RegexValidator(r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")],
+    )
+    name = models.CharField(max_length=16, blank=True)
+    modality = models.CharField(max_length=16, choices=Modality)
+    host = models.CharField(max_length=255, blank=True)
+    port = models.PositiveIntegerField(null=True, blank=True)
+    #: Specific Character Set (0008,0005) of what it is sent; blank means UTF-8 where needed.
+    character_set = models.CharField(max_length=32, blank=True)
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["ae_title"]
+
+    def __str__(self) -> str:
+        return self.ae_title
+
+
+class Practitioner(models.Model):
+    """Somebody who orders, performs or reads: the XCN of the messages."""
+
+    identifier = models.CharField(max_length=64)
+    authority = models.CharField(max_length=64, blank=True)
+    family = models.CharField(max_length=100)
+    given = models.CharField(max_length=100, blank=True)
+    middle = models.CharField(max_length=100, blank=True)
+    prefix = models.CharField(max_length=40, blank=True)
+    suffix = models.CharField(max_length=40, blank=True)
+    phone = models.CharField(max_length=40, blank=True)
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="practitioner"
+    )
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["family", "given"]
+        constraints = [
+            models.UniqueConstraint(fields=["authority", "identifier"], name="practitioner_known_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name.display
+
+    @property
+    def name(self) -> PersonName:
+        return PersonName(self.family, self.given, self.middle, self.prefix, self.suffix)
+
+    @property
+    def short(self) -> str:
+        """Dr Lindgren."""
+        return " ".join(part for part in (self.prefix, self.family) if part)
+
+
+class ProcedureType(models.Model):
+    """An exam the department offers."""
+
+    code = models.CharField(max_length=16, unique=True)
+    scheme = models.CharField(max_length=16, default="L")
+    name = models.CharField(max_length=64)
+    synonyms = ArrayField(models.CharField(max_length=64), default=list, blank=True)
+    modality = models.CharField(max_length=16, choices=Modality)
+    body_part = models.CharField(max_length=40, blank=True)
+    laterality = models.CharField(max_length=10, choices=Laterality, default=Laterality.NONE)
+    duration_minutes = models.PositiveSmallIntegerField(default=30)
+    prep = models.TextField(blank=True)
+    contrast = models.BooleanField(default=False)
+    technical_code = models.CharField(max_length=16, blank=True)
+    professional_code = models.CharField(max_length=16, blank=True)
+    active = models.BooleanField(default=True)
+    #: Code, name and synonyms folded, kept by `department.actions` for searching.
+    search = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["modality", "name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(duration_minutes__gte=5, duration_minutes__lte=480), name="exam_takes_5_to_480_minutes"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CodeMapping(models.Model):
+    """A sender's exam code and what it means here; made when a person matches an unknown code."""
+
+    sender = models.CharField(max_length=64)
+    code = models.CharField(max_length=64)
+    procedure_type = models.ForeignKey(ProcedureType, on_delete=models.PROTECT, related_name="mappings")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["sender", "code"], name="code_means_one_exam_per_sender")]
+
+    def __str__(self) -> str:
+        return f"{self.sender} {self.code} -> {self.procedure_type}"

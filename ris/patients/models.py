@@ -1,0 +1,158 @@
+"""Patients, their numbers by assigning authority, and their visits."""
+
+from datetime import date
+
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.db import models
+from django.db.models import Q
+
+from ris.core.guards import never_deleted
+from ris.core.names import PersonName
+from ris.department.models import Practitioner
+
+
+class Sex(models.TextChoices):
+    """Administrative sex, HL7 table 0001."""
+
+    MALE = "M", "Male"
+    FEMALE = "F", "Female"
+    OTHER = "O", "Other"
+    UNKNOWN = "U", "Not known"
+    AMBIGUOUS = "A", "Ambiguous"
+    NOT_APPLICABLE = "N", "Not specified"
+
+
+class Patient(models.Model):
+    """A person examined here, under whichever numbers others know them."""
+
+    family = models.CharField(max_length=100)
+    given = models.CharField(max_length=100, blank=True)
+    middle = models.CharField(max_length=100, blank=True)
+    prefix = models.CharField(max_length=40, blank=True)
+    suffix = models.CharField(max_length=40, blank=True)
+    ideographic = models.CharField(max_length=100, blank=True)
+    phonetic = models.CharField(max_length=100, blank=True)
+    #: As far as it is known: YYYY, YYYY-MM or YYYY-MM-DD.
+    birth_date = models.CharField(max_length=10, blank=True)
+    sex = models.CharField(max_length=1, choices=Sex, default=Sex.UNKNOWN)
+    phone = models.CharField(max_length=40, blank=True)
+    mobile = models.CharField(max_length=40, blank=True)
+    email = models.CharField(max_length=120, blank=True)
+    address = models.CharField(max_length=300, blank=True)
+    language = models.CharField(max_length=40, blank=True)
+    allergies = models.CharField(max_length=300, blank=True)
+    alerts = models.CharField(max_length=300, blank=True)
+    died_on = models.CharField(max_length=10, blank=True)
+    restricted = models.BooleanField(default=False)
+    merged_into = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="retired")
+    registered_at = models.DateTimeField(auto_now_add=True)
+    #: EVN-2 or MSH-7 of the newest message applied; an older one does not overwrite a newer.
+    updated_at = models.DateTimeField(null=True, blank=True)
+    version = models.PositiveIntegerField(default=1)
+    #: Names, birth date, numbers and phones folded, kept by the verbs for searching.
+    search = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(birth_date="") | Q(birth_date__regex=r"^\d{4}(-\d{2}(-\d{2})?)?$"),
+                name="birth_date_is_a_date_or_part_of_one",
+            ),
+            models.CheckConstraint(condition=Q(sex__in=Sex.values), name="sex_in_table_0001"),
+            models.CheckConstraint(condition=~Q(merged_into=models.F("id")), name="patient_not_merged_into_itself"),
+        ]
+        indexes = [
+            # Search by fragments and by likeness.
+            GinIndex(OpClass("search", name="gin_trgm_ops"), name="patient_search_trigrams"),
+            # The worklist's Patient's Name key: prefixes of the folded family name.
+            models.Index(OpClass(models.functions.Upper("family"), name="text_pattern_ops"), name="patient_by_family"),
+        ]
+        triggers = [never_deleted()]
+
+    def __str__(self) -> str:
+        return self.name.display
+
+    @property
+    def name(self) -> PersonName:
+        return PersonName(
+            self.family, self.given, self.middle, self.prefix, self.suffix, self.ideographic, self.phonetic
+        )
+
+    @property
+    def birth_day(self) -> date | None:
+        """The full birth date, or None when only a part of it is known."""
+        return date.fromisoformat(self.birth_date) if len(self.birth_date) == 10 else None
+
+    @property
+    def mrn(self) -> str:
+        """The number of the primary identifier; prefetch `identifiers` on lists."""
+        known = sorted(self.identifiers.all(), key=lambda identifier: (not identifier.primary, identifier.pk))
+        return known[0].value if known else ""
+
+
+class PatientIdentifier(models.Model):
+    """One number of one authority (PID-3): value and authority together name the patient, never the value alone."""
+
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="identifiers")
+    value = models.CharField(max_length=64)
+    authority = models.CharField(max_length=64)
+    #: HL7 table 0203.
+    type = models.CharField(max_length=5, default="MR")
+    primary = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["authority", "value"], name="identifier_names_one_patient"),
+            models.UniqueConstraint(
+                fields=["patient"], condition=Q(primary=True), name="patient_has_one_primary_identifier"
+            ),
+        ]
+        indexes = [
+            # "MRN 004 417 268" typed by a person who does not name the authority; Patient ID of a worklist query.
+            models.Index(fields=["value"], name="identifier_by_value"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.authority})"
+
+
+class PatientClass(models.TextChoices):
+    """HL7 table 0004."""
+
+    EMERGENCY = "E", "ED"
+    INPATIENT = "I", "Inpatient"
+    OUTPATIENT = "O", "Outpatient"
+    PREADMIT = "P", "Pre-admit"
+    RECURRING = "R", "Recurring"
+    OBSTETRICS = "B", "Obstetrics"
+    COMMERCIAL = "C", "Commercial account"
+    NOT_APPLICABLE = "N", "Not applicable"
+    UNKNOWN = "U", "Not known"
+
+
+class Visit(models.Model):
+    """A stay or call at the hospital, as the EMR told it (PV1)."""
+
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="visits")
+    number = models.CharField(max_length=64)
+    authority = models.CharField(max_length=64, blank=True)
+    patient_class = models.CharField(max_length=1, choices=PatientClass, default=PatientClass.UNKNOWN)
+    location = models.CharField(max_length=80, blank=True)
+    account = models.CharField(max_length=64, blank=True)
+    attending = models.ForeignKey(
+        Practitioner, on_delete=models.PROTECT, null=True, blank=True, related_name="attended_visits"
+    )
+    referring = models.ForeignKey(
+        Practitioner, on_delete=models.PROTECT, null=True, blank=True, related_name="referred_visits"
+    )
+    #: PV1-15 B6 and the like; blank when nothing was said.
+    pregnancy = models.CharField(max_length=10, blank=True)
+    admitted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["authority", "number"], name="visit_number_once_per_authority"),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
