@@ -85,3 +85,17 @@ def create_token(user: User) -> str:
     token = secrets.token_urlsafe(32)
     ApiToken.objects.create(user=user, digest=ApiToken.digest_of(token))
     return token
+
+
+class FormKey(models.Model):
+    """A form sent once: its key, and where the answer led, so that a second click gets the same one."""
+
+    key = models.UUIDField(unique=True)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+    #: False while the first answer is not out; it stays so when the process died in between.
+    answered = models.BooleanField(default=False)
+    location = models.CharField(max_length=500, blank=True)
+
+    def __str__(self) -> str:
+        return str(self.key)

@@ -1,4 +1,4 @@
-"""How the department writes dates, times, ages and numbers on screen and paper (ux.md 3.6), and reads days."""
+"""How the department writes dates, times, ages and numbers on screen and paper (ux.md 3.6); typed days read."""
 
 import re
 from datetime import date, datetime, timedelta
@@ -15,7 +15,7 @@ SEXES = {
     "F": "Female",
     "O": "Other",
     "A": "Ambiguous",
-    "N": "Not applicable",
+    "N": "Not specified",
     "U": "Not known",
     "": "Not known",
 }

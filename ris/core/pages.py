@@ -4,7 +4,7 @@ import json
 from typing import TypeVar
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse  # noqa: TID251
+from django.http import HttpRequest, HttpResponse
 
 _Response = TypeVar("_Response", bound=HttpResponse)
 
