@@ -1,4 +1,4 @@
-"""How the department writes dates, times, ages and numbers on screen and paper (ux.md 3.6); typed days read."""
+"""How the department writes dates, times, ages and numbers (ux.md 3.6), and reads the days people type."""
 
 import re
 from datetime import date, datetime, timedelta
