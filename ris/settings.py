@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from django.core.exceptions import ImproperlyConfigured
 
 from ris.environment import env, env_bool, env_int, env_secret
+from ris.supervisor.places import OWNER, Places
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -15,8 +16,19 @@ RIS_AE_TITLE = env("RIS_AE_TITLE", "LIGHTBOX")
 RIS_UID_ROOT = env("RIS_UID_ROOT", "2.25")
 RIS_FACILITY_TZ = env("RIS_FACILITY_TZ", "America/New_York")
 
+# Without DATABASE_URL or REDIS_URL the servers are those that `manage.py up` runs on the data directory.
+_embedded = Places(RIS_DATA)
+_database_url = env_secret("DATABASE_URL")
+_owner_url = (
+    env_secret("RIS_MIGRATE_DATABASE_URL", _database_url) if _database_url else _embedded.database_url(OWNER)
+)
+
 DEBUG = False
-SECRET_KEY = env_secret("RIS_SECRET_KEY", "only-for-demo-and-test" if RIS_ENV != "production" else "")
+SECRET_KEY = env_secret("RIS_SECRET_KEY") or _embedded.secret_key()
+if _database_url and not SECRET_KEY and RIS_ENV == "production":
+    raise ImproperlyConfigured(
+        "RIS_SECRET_KEY is not set; every process of one production system needs the same long random value."
+    )
 ALLOWED_HOSTS = env("RIS_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1],testserver").split(",")
 
 INSTALLED_APPS = [
@@ -91,7 +103,9 @@ TEMPLATES = [
 def _database(url: str) -> dict[str, object]:
     parts = urlsplit(url)
     if parts.scheme not in {"postgres", "postgresql"}:
-        raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://; Lightbox runs on PostgreSQL only.")
+        raise ImproperlyConfigured(
+            "DATABASE_URL must begin with postgresql://; Lightbox runs on PostgreSQL only."
+        )
     query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     host = query.pop("host", "") or (parts.hostname or "")
     return {
@@ -108,8 +122,14 @@ def _database(url: str) -> dict[str, object]:
     }
 
 
-DATABASES = {"default": _database(env_secret("DATABASE_URL", "postgresql:///ris"))}
-REDIS_URL = env_secret("REDIS_URL", "redis://127.0.0.1:6379/0")
+DATABASES = {"default": _database(_database_url or _embedded.database_url())}
+# Who may change tables: `migrate` and `grants` connect as this role, nothing else does.
+RIS_OWNER_DATABASE = {
+    name: value
+    for name, value in _database(_owner_url).items()
+    if name in {"USER", "PASSWORD", "HOST", "PORT"}
+}
+REDIS_URL = env_secret("REDIS_URL") or _embedded.redis_url
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
@@ -133,14 +153,14 @@ LOGIN_REDIRECT_URL = "/"
 OTP_TOTP_ISSUER = "Lightbox"
 
 # Seeded users have no second factor; only a demo on loopback lets them in without one (contract.md, Seeds).
-RIS_MFA_REQUIRED = RIS_ENV == "production" or (RIS_ENV == "demo" and not env_bool("RIS_HTTP_LOOPBACK", True))
+RIS_MFA_REQUIRED = RIS_ENV == "production" or (RIS_ENV == "demo" and not env_bool("RIS_HTTP_LOOPBACK"))
 RIS_IDLE_MINUTES = env_int("RIS_IDLE_MINUTES", 15)
 RIS_SESSION_HOURS = env_int("RIS_SESSION_HOURS", 12)
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
-RIS_TLS = env_bool("RIS_TLS", RIS_ENV == "production" and not env_bool("RIS_HTTP_LOOPBACK", True))
+RIS_TLS = env_bool("RIS_TLS", RIS_ENV == "production" and not env_bool("RIS_HTTP_LOOPBACK"))
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = RIS_TLS
 SECURE_SSL_REDIRECT = False
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if RIS_TLS else None
@@ -204,6 +224,12 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 60}
 CELERY_TIMEZONE = "UTC"
+# The safety net under the wake-ups on commit. An entry that waited longer than its period is worth nothing.
+CELERY_BEAT_SCHEDULE = {
+    "relay": {"task": "ris.events.tasks.relay", "schedule": 2.0, "options": {"expires": 2}},
+    "sweep": {"task": "interfaces.tasks.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "seal": {"task": "ris.audit.tasks.seal", "schedule": 60.0, "options": {"expires": 60}},
+}
 
 LOGGING = {
     "version": 1,

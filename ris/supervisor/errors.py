@@ -1,0 +1,2 @@
+class CannotStart(Exception):
+    """A start that cannot succeed; the message is the one sentence an operator reads."""

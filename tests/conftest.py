@@ -1,0 +1,49 @@
+"""Every test runs on a real PostgreSQL and a real Valkey, started once for the run."""
+
+import os
+import shutil
+
+import django
+import pytest
+from django.db import connection
+from pytest_django.plugin import DjangoDbBlocker
+
+from ris.supervisor.places import APPLICATION
+from ris.supervisor.roles import grant
+from tests import servers
+
+# Settings are read when they are first touched, so the environment stands before Django does.
+# Under xdist the first process starts the servers and its workers inherit their addresses.
+if "RIS_TEST_SERVERS" not in os.environ:
+    os.environ.update(servers.environment(servers.start()), RIS_TEST_SERVERS="1")
+django.setup()
+
+PEERS = {
+    "dcmtk": "/usr/bin/findscu",
+    "orthanc": "Orthanc",
+    "chromium": "/usr/bin/chromium",
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("peer"):
+        for peer in marker.args:
+            if shutil.which(PEERS[peer]) is None:
+                missing = f"{peer} is not installed (apt-get install {peer})"
+                if os.environ.get("CI") == "true":
+                    pytest.fail(missing, pytrace=False)
+                pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """The test database, with the rights that the running services have."""
+    with django_db_blocker.unblock():
+        grant(APPLICATION)
+
+
+@pytest.fixture
+def as_application(db: None) -> None:
+    """Run the rest of the test with the rights of a running service: no DDL, append-only rows stay as they are."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL ROLE {APPLICATION}")
