@@ -1,0 +1,142 @@
+"""PLANNED: when, where and for whom a room is taken."""
+
+from datetime import datetime
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import ArrayField, DateTimeRangeField, RangeOperators
+from django.contrib.postgres.indexes import GistIndex
+from django.db import models
+from django.db.models import F, Q
+
+from ris.core.flow import StatusRecord
+from ris.core.guards import never_deleted
+from ris.department.models import Modality, Room
+from ris.orders.models import Order, RequestedProcedure
+from ris.patients.models import Patient
+from scheduling.states import APPOINTMENT_FLOW, LIVE, ON_WORKLIST, STEP_FLOW, AppointmentStatus, StepStatus
+
+
+class Opening(models.Model):
+    """A room's weekly hours, in its facility's local time. Monday is 0."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="openings")
+    weekday = models.PositiveSmallIntegerField()
+    opens = models.TimeField()
+    closes = models.TimeField()
+
+    class Meta:
+        ordering = ["room", "weekday", "opens"]
+        constraints = [
+            models.CheckConstraint(condition=Q(weekday__lte=6), name="opening_on_a_day_of_the_week"),
+            models.CheckConstraint(condition=Q(opens__lt=F("closes")), name="opening_ends_after_it_begins"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.room} {self.weekday} {self.opens:%H:%M}-{self.closes:%H:%M}"
+
+
+class Block(models.Model):
+    """A time when a room is not booked: service, break, reserve."""
+
+    room = models.ForeignKey(Room, on_delete=models.PROTECT, related_name="blocks")
+    during = DateTimeRangeField()
+    reason = models.CharField(max_length=80)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(during__isempty=False, during__lower_inf=False, during__upper_inf=False),
+                name="block_has_a_beginning_and_an_end",
+            ),
+        ]
+        indexes = [GistIndex(fields=["room", "during"], name="blocks_of_a_room", opclasses=["gist_int8_ops", "range_ops"])]
+
+    def __str__(self) -> str:
+        return f"{self.room}: {self.reason}"
+
+
+class Appointment(StatusRecord):
+    """A patient's time in a room for one order."""
+
+    flow = APPOINTMENT_FLOW
+
+    status = models.CharField(max_length=20, choices=AppointmentStatus, default=AppointmentStatus.BOOKED)
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="appointments")
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="appointments")
+    room = models.ForeignKey(Room, on_delete=models.PROTECT, related_name="appointments")
+    during = DateTimeRangeField()
+    note = models.CharField(max_length=200, blank=True)
+    #: Why two patients share the time; blank unless somebody with the right over-booked.
+    overbook_reason = models.CharField(max_length=200, blank=True)
+    cancel_reason = models.CharField(max_length=200, blank=True)
+    booked_by = models.ForeignKey("accounts.User", on_delete=models.PROTECT, related_name="+")
+    booked_at = models.DateTimeField(auto_now_add=True)
+    arrived_at = models.DateTimeField(null=True, blank=True)
+    ready_at = models.DateTimeField(null=True, blank=True)
+    fulfilled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            APPOINTMENT_FLOW.check("appointment_status_known"),
+            models.CheckConstraint(
+                condition=Q(during__isempty=False, during__lower_inf=False, during__upper_inf=False),
+                name="appointment_has_a_beginning_and_an_end",
+            ),
+            ExclusionConstraint(
+                name="room_not_double_booked",
+                expressions=[("room", RangeOperators.EQUAL), ("during", RangeOperators.OVERLAPS)],
+                condition=Q(status__in=LIVE, overbook_reason=""),
+            ),
+            ExclusionConstraint(
+                name="patient_not_double_booked",
+                expressions=[("patient", RangeOperators.EQUAL), ("during", RangeOperators.OVERLAPS)],
+                condition=Q(status__in=LIVE),
+            ),
+            models.UniqueConstraint(
+                fields=["order"], condition=Q(status__in=LIVE), name="order_has_one_live_appointment"
+            ),
+        ]
+        triggers = [APPOINTMENT_FLOW.trigger(), never_deleted()]
+
+    def __str__(self) -> str:
+        return f"{self.order} {self.starts_at:%Y-%m-%d %H:%M} {self.room}"
+
+    @property
+    def starts_at(self) -> datetime:
+        starts: datetime = self.during.lower
+        return starts
+
+    @property
+    def ends_at(self) -> datetime:
+        ends: datetime = self.during.upper
+        return ends
+
+
+class ScheduledProcedureStep(StatusRecord):
+    """What a modality finds on its worklist (PS3.4 K). The worklist is a query over these rows, never a copy."""
+
+    flow = STEP_FLOW
+
+    status = models.CharField(max_length=20, choices=StepStatus, default=StepStatus.SCHEDULED)
+    appointment = models.ForeignKey(Appointment, on_delete=models.PROTECT, related_name="steps")
+    procedure = models.ForeignKey(RequestedProcedure, on_delete=models.PROTECT, related_name="steps")
+    #: Scheduled Procedure Step ID (0040,0009), VR SH.
+    step_id = models.CharField(max_length=16, unique=True)
+    modality = models.CharField(max_length=16, choices=Modality)
+    #: Scheduled Station AE Title (0040,0001): every machine of the room.
+    station_ae_titles = ArrayField(models.CharField(max_length=16), default=list)
+    starts_at = models.DateTimeField()
+    description = models.CharField(max_length=64, blank=True)
+    protocol_code = models.CharField(max_length=16, blank=True)
+    protocol_scheme = models.CharField(max_length=16, blank=True)
+
+    class Meta:
+        constraints = [STEP_FLOW.check("step_status_known")]
+        indexes = [
+            # The worklist C-FIND: what is still to be done, by start.
+            models.Index(fields=["starts_at", "id"], condition=Q(status__in=ON_WORKLIST), name="steps_on_worklist"),
+        ]
+        triggers = [STEP_FLOW.trigger(), never_deleted()]
+
+    def __str__(self) -> str:
+        return self.step_id
