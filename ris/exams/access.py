@@ -1,0 +1,25 @@
+"""The one way to fetch an exam for a user."""
+
+from ris.accounts.models import User
+from ris.accounts.permissions import require
+from ris.audit.trail import record_access
+from ris.core.errors import NotFound
+from ris.exams.models import Exam
+
+
+def exam_for(user: User, pk: int) -> Exam:
+    """The exam, with the look noted. Raises NotAllowed or NotFound."""
+    require(user, "exam.view")
+    exam = (
+        Exam.objects.select_related(
+            "order__patient", "order__ordering", "order__visit", "order__facility", "procedure__procedure_type", "room",
+            "technologist",
+        )
+        .prefetch_related("order__patient__identifiers", "performed_steps")
+        .filter(pk=pk)
+        .first()
+    )  # fmt: skip
+    if exam is None:
+        raise NotFound("There is no such exam.")
+    record_access(user, "exam.view", patient=exam.order.patient_id, subject=exam.order.accession_number)
+    return exam

@@ -1,0 +1,66 @@
+"""The life of an exam and of a performed procedure step."""
+
+from django.db import models
+
+from ris.core.flow import Flow
+
+
+class ExamStatus(models.TextChoices):
+    IN_PROGRESS = "in_progress", "Started"  # ORC-5 IP
+    COMPLETED = "completed", "Completed"  # ORC-5 CM
+    DISCONTINUED = "discontinued", "Discontinued"  # ORC-5 DC
+    ENTERED_IN_ERROR = "entered_in_error", "Started by mistake"  # CID 9301 110514
+
+
+E = ExamStatus
+
+EXAM_FLOW = Flow(
+    {
+        E.IN_PROGRESS: frozenset({E.COMPLETED, E.DISCONTINUED, E.ENTERED_IN_ERROR}),
+        E.COMPLETED: frozenset(),
+        E.DISCONTINUED: frozenset(),
+        E.ENTERED_IN_ERROR: frozenset(),
+    }
+)
+
+
+class PerformedStepStatus(models.TextChoices):
+    """Performed Procedure Step Status (0040,0252) in brackets; nothing leaves a final one (PS3.4 F.7.2.2.3)."""
+
+    IN_PROGRESS = "in_progress", "In progress"  # IN PROGRESS
+    COMPLETED = "completed", "Completed"  # COMPLETED
+    DISCONTINUED = "discontinued", "Discontinued"  # DISCONTINUED
+
+
+P = PerformedStepStatus
+
+PERFORMED_STEP_FLOW = Flow(
+    {
+        P.IN_PROGRESS: frozenset({P.COMPLETED, P.DISCONTINUED}),
+        P.COMPLETED: frozenset(),
+        P.DISCONTINUED: frozenset(),
+    }
+)
+
+#: CID 9301, Modality PPS Discontinuation Reasons.
+DISCONTINUATION_REASONS = {
+    "110500": "Doctor cancelled procedure",
+    "110501": "Equipment failure",
+    "110502": "Incorrect procedure ordered",
+    "110503": "Patient allergic to media or contrast",
+    "110504": "Patient died",
+    "110505": "Patient refused to continue",
+    "110506": "Patient taken for treatment or surgery",
+    "110507": "Patient did not arrive",
+    "110508": "Patient pregnant",
+    "110509": "Change of procedure for correct charging",
+    "110510": "Duplicate order",
+    "110511": "Nursing unit cancel",
+    "110512": "Incorrect side ordered",
+    "110513": "Unspecified reason",
+    "110514": "Incorrect worklist entry selected",
+    "110515": "Patient condition prevented continuing",
+    "110516": "Equipment change",
+    "95384003": "Injection site extravasation",
+}
+WRONG_ENTRY = "110514"
