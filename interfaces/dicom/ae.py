@@ -1,0 +1,120 @@
+"""The application entity: one title on one port, its services, whom it talks to, and how many at once."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from interfaces.dicom.association import Association, Request
+from interfaces.dicom.stations import Caller, Stations
+from interfaces.dicom.status import PROCESSING_FAILURE, RESOURCE_LIMITATION
+
+log = logging.getLogger("lightbox.dicom")
+
+Operation = Callable[[Request], Awaitable[None]]
+
+_SWEEP_SECONDS = 0.5
+#: Far more than a department has machines; a connection costs some ten kilobytes.
+MAX_CONNECTIONS = 1000
+MAX_CONNECTIONS_PER_ADDRESS = 400
+
+
+@dataclass(frozen=True)
+class Service:
+    """What we provide under one SOP class."""
+
+    operations: Mapping[int, Operation]
+    data_set_cap: int = 0
+    #: Statuses for a data set over the cap, and for an error of ours.
+    too_large: int = RESOURCE_LIMITATION
+    failure: int = PROCESSING_FAILURE
+    #: Our answer to SOP class extended negotiation; empty: none.
+    extended: bytes = b""
+
+
+class ApplicationEntity:
+    def __init__(self, title: str, services: Mapping[str, Service], stations: Stations) -> None:
+        self.title = title
+        self.services = services
+        self.loop = asyncio.get_running_loop()
+        # A constant of this software, under the installation's root or as an UUID (PS3.7 D.3.3.2).
+        root = settings.RIS_UID_ROOT
+        self.implementation_uid = _IMPLEMENTATION if root == "2.25" else f"{root}.1"
+        self.implementation_name = "LIGHTBOX_1"
+        self._stations = stations
+        self._connections: set[Association] = set()
+        self._per_address: dict[str, int] = {}
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def listen(self, host: str, port: int) -> int:
+        """Begin to answer; returns the port, which the system chose when `port` is 0."""
+        self._server = await self.loop.create_server(lambda: Association(self), host, port, backlog=512)
+        self._sweeper = self.loop.create_task(self._sweep())
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """Stop answering and end what is open; running operations are given up."""
+        if self._server is not None:
+            self._server.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self._connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            now = self.loop.time()
+            for connection in list(self._connections):
+                connection.check_deadline(now)
+
+    # Connections: when full, whoever has been silent longest makes room for the newcomer.
+
+    def admit_connection(self, newcomer: Association) -> bool:
+        address = newcomer.peer_address
+        if len(self._connections) >= MAX_CONNECTIONS:
+            admitted = self._make_room(self._connections)
+        elif self._per_address.get(address, 0) >= MAX_CONNECTIONS_PER_ADDRESS:
+            admitted = self._make_room({one for one in self._connections if one.peer_address == address})
+        else:
+            admitted = True
+        if admitted:
+            self._connections.add(newcomer)
+            self._per_address[address] = self._per_address.get(address, 0) + 1
+        return admitted
+
+    def _make_room(self, among: set[Association]) -> bool:
+        candidates = [one for one in among if not one.is_working]
+        if not candidates:
+            return False
+        # Those that never opened an association go first.
+        victim = min(candidates, key=lambda one: (one.is_open, one.silent_since))
+        log.warning("too many connections; %s was silent longest and is cut", victim.peer_address)
+        self.forget_connection(victim)
+        victim.transport.abort()
+        return True
+
+    def forget_connection(self, connection: Association) -> None:
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        left = self._per_address[connection.peer_address] - 1
+        if left:
+            self._per_address[connection.peer_address] = left
+        else:
+            del self._per_address[connection.peer_address]
+
+    # Callers
+
+    def known_caller(self, title: str, address: str) -> Caller | None:
+        return self._stations.known(title, address)
+
+    async def look_up_caller(self, title: str, address: str) -> Caller | None:
+        return await self._stations.look_up(title, address)
+
+
+_IMPLEMENTATION = "2.25.164569580931331999422803590479679562966"

@@ -1,0 +1,119 @@
+"""Specific Character Set (0008,0005) in both directions (PS3.3 C.12.1.1.2, PS3.5 6.1)."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from pydicom.charset import convert_encodings, custom_encoders, decode_bytes, encode_string, python_encoding
+
+UTF_8 = "ISO_IR 192"
+
+#: Where a run in another ISO 2022 set ends, beside control characters (PS3.5 6.1.2.5.3).
+_DELIMITERS = set(b"\n\r\f\t\\^=")
+_ASCII_TERMS = {"", "ISO_IR 6"}
+_CODECS = {"": "ascii", "ISO_IR 6": "ascii", "ISO_IR 100": "latin-1", UTF_8: "utf-8"}
+
+
+class UnknownCharacterSet(Exception):
+    """No such defined term."""
+
+
+def terms(value: bytes) -> list[str]:
+    """The defined terms in the bytes of a (0008,0005)."""
+    return [term.strip(" \0") for term in value.decode("ascii", "replace").split("\\")]
+
+
+def _known(charset: Sequence[str]) -> list[str]:
+    for term in charset:
+        if term not in python_encoding:
+            raise UnknownCharacterSet(term)
+    return list(charset) or [""]
+
+
+class Decoder:
+    """Bytes of one data set into Unicode text, normalised (NFC)."""
+
+    def __init__(self, charset: Sequence[str] = ()) -> None:
+        charset = _known(charset)
+        self._codec = _CODECS.get(charset[0], "") if len(charset) == 1 else ""
+        if charset[0] in _ASCII_TERMS and len(charset) == 1:
+            # Older modalities send ISO 8859-1 and forget to say so.
+            self._codec = "latin-1"
+        self._encodings = [] if self._codec else convert_encodings(charset)
+
+    def __call__(self, value: bytes) -> str:
+        """Raises UnicodeDecodeError on bytes that are not of the declared set."""
+        if value.isascii() and b"\x1b" not in value:
+            return value.decode("ascii")
+        text = value.decode(self._codec) if self._codec else decode_bytes(value, self._encodings, _DELIMITERS)
+        if "\ufffd" in text:
+            raise UnicodeDecodeError("dicom", b"", 0, 0, "not of the declared character set")
+        return unicodedata.normalize("NFC", text)
+
+
+class Encoder:
+    """Text into the set one station reads; counts what had to be replaced.
+
+    Without a set, answers are UTF-8, which goes unnamed while all is ASCII.
+    """
+
+    def __init__(self, charset: str = "") -> None:
+        names = _known(terms(charset.encode()))
+        self.name = "\\".join(names) if any(names) else UTF_8
+        self.replaced = 0
+        self._encodings: list[str] = []
+        if self.name == UTF_8:
+            self._codec = "utf-8"
+        elif len(names) == 1 and not names[0].startswith("ISO 2022"):
+            self._codec = _CODECS.get(names[0]) or python_encoding[names[0]]
+        else:
+            self._codec = ""
+            self._encodings = convert_encodings(names)
+
+    def __call__(self, text: str) -> bytes:
+        """`text` in the set; a letter it lacks loses its accent, or becomes a question mark."""
+        if text.isascii():
+            return text.encode("ascii")
+        text = unicodedata.normalize("NFC", text)
+        try:
+            return self._encode(text)
+        except UnicodeEncodeError:
+            return self._encode("".join(map(self._nearest, text)))
+
+    def _encode(self, text: str) -> bytes:
+        if self._codec:
+            return text.encode(self._codec)
+        # pydicom takes the default repertoire for ISO 8859-1, which would let accents through undeclared.
+        beyond_ascii = [codec for codec in self._encodings if codec != "iso8859"]
+        for letter in text:
+            if not letter.isascii() and not any(_can(letter, codec) for codec in beyond_ascii):
+                raise UnicodeEncodeError("dicom", "", 0, 0, "not in the station's sets")
+        # Each component announces its set anew: a delimiter has ended the run before (PS3.5 6.1.2.5.3).
+        pieces = re.split(r"([\\^=\n\r\f\t])", text)
+        return b"".join(
+            piece.encode() if piece.isascii() else encode_string(piece, self._encodings) for piece in pieces
+        )
+
+    def _nearest(self, letter: str) -> str:
+        for candidate in (letter, unicodedata.normalize("NFKD", letter)[0]):
+            try:
+                self._encode(candidate)
+            except UnicodeEncodeError:
+                continue
+            self.replaced += candidate != letter
+            return candidate
+        self.replaced += 1
+        return "?"
+
+    def needs_naming(self, values: Iterable[bytes]) -> bool:
+        """Whether a data set of these values carries (0008,0005), which is never empty (PS3.4 K.6.1.2.2)."""
+        return not all(value.isascii() and b"\x1b" not in value for value in values)
+
+
+def _can(letter: str, codec: str) -> bool:
+    encode = custom_encoders.get(codec)
+    try:
+        encode(letter, errors="strict") if encode else letter.encode(codec)
+    except UnicodeError:
+        return False
+    return True
