@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from ris.accounts.models import ApiToken, User
 from ris.accounts.permissions import RIGHTS, allowed, require
 from ris.core.pages import is_htmx, is_live
+
+if TYPE_CHECKING:  # APIView itself imports HasRight as its default
+    from rest_framework.views import APIView
 
 View = TypeVar("View", bound=Callable[..., HttpResponse])
 
@@ -70,7 +72,7 @@ class HasRight(BasePermission):
     No name, no entry. A plain APIView names them by method in lower case.
     """
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         action = getattr(view, "action", None) or (request.method or "").lower()
         right = getattr(view, "required_rights", {}).get(action)
         if right is None or not request.user or not request.user.is_authenticated:

@@ -1,4 +1,4 @@
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.db import connections
 from django.db.models.signals import post_migrate
 
@@ -19,6 +19,4 @@ class CoreConfig(AppConfig):
     name = "ris.core"
 
     def ready(self) -> None:
-        # After the last app: pgtrigger's own post_migrate hook comes earlier.
-        last = list(apps.get_app_configs())[-1]
-        post_migrate.connect(seal_guards, sender=last, dispatch_uid="ris.core.seal_guards")
+        post_migrate.connect(seal_guards, dispatch_uid="ris.core.seal_guards")

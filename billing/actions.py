@@ -1,0 +1,105 @@
+"""Charging: what an exam and its reading are worth."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+from django.utils import timezone
+
+from billing.models import Charge, Fee
+from billing.states import ChargeStatus, Component
+from ris.accounts.models import User
+from ris.accounts.permissions import require
+from ris.core.errors import MissingData, NotFound
+from ris.events.outbox import record
+from ris.exams.models import Exam
+from ris.orders import actions as orders
+
+
+@transaction.atomic
+def capture_charge(exam: Exam, component: str, *, by: User, at: datetime | None = None) -> Charge:
+    """Charge one component of an exam; a second call finds the first one's charge.
+
+    Without a charge code or a fee the charge is held and says what it lacks.
+    """
+    require(by, "charge.capture")
+    order = orders.locked(exam.order)
+    present = Charge.objects.filter(procedure=exam.procedure, component=component).exclude(status=ChargeStatus.VOIDED)
+    charge = present.first()
+    if charge is not None:
+        return charge
+    exam_type = exam.procedure.procedure_type
+    code = ""
+    if exam_type is not None:
+        code = exam_type.technical_code if component == Component.TECHNICAL else exam_type.professional_code
+    fee = Fee.objects.filter(code=code).first() if code else None
+    lacks = "" if fee else (f"no fee for code {code}" if code else "the exam has no charge code")
+    charge = Charge.objects.create(
+        procedure=exam.procedure, exam=exam, component=component, code=code,
+        amount=fee.amount if fee else Decimal(0), currency=fee.currency if fee else "USD",
+        status=ChargeStatus.HELD if lacks else ChargeStatus.CAPTURED, reason=lacks, captured_at=at or timezone.now(),
+    )  # fmt: skip
+    record(
+        "charge.captured", order.subject, by=by, patient=order.patient_id, order=order.pk, charge=charge.pk,
+        component=str(component),
+    )  # fmt: skip
+    return charge
+
+
+def _locked(charge: Charge) -> Charge:
+    orders.locked(charge.exam.order)
+    fresh = Charge.objects.select_for_update(of=("self",)).select_related("exam__order").filter(pk=charge.pk).first()
+    if fresh is None:
+        raise NotFound("There is no such charge.")
+    return fresh
+
+
+@transaction.atomic
+def hold_charge(charge: Charge, *, reason: str, by: User) -> Charge:
+    """Keep a charge from being sent."""
+    require(by, "charge.change")
+    return _move(charge, ChargeStatus.HELD, "charge.held", reason=reason, by=by)
+
+
+@transaction.atomic
+def void_charge(charge: Charge, *, reason: str, by: User) -> Charge:
+    """Take a charge back; the component may then be charged again."""
+    require(by, "charge.change")
+    return _move(charge, ChargeStatus.VOIDED, "charge.voided", reason=reason, by=by)
+
+
+@transaction.atomic
+def release_charge(charge: Charge, *, by: User) -> Charge:
+    """Let a held charge go; it is priced again. Raises MissingData while it has no fee."""
+    require(by, "charge.change")
+    charge = _locked(charge)
+    exam_type = charge.procedure.procedure_type
+    if exam_type is not None:
+        technical = charge.component == Component.TECHNICAL
+        charge.code = exam_type.technical_code if technical else exam_type.professional_code
+    fee = Fee.objects.filter(code=charge.code).first()
+    if fee is None:
+        raise MissingData(f"There is no fee for code {charge.code or '(none)'}. Add it to the catalogue first.")
+    charge.amount = fee.amount
+    charge.currency = fee.currency
+    charge.reason = ""
+    charge.save(update_fields=["code", "amount", "currency", "reason"])
+    charge.move(ChargeStatus.CAPTURED)
+    _tell("charge.released", charge, by=by)
+    return charge
+
+
+def _move(charge: Charge, to: str, fact: str, *, reason: str, by: User) -> Charge:
+    if not reason.strip():
+        raise MissingData("Say why.", location="reason")
+    charge = _locked(charge)
+    charge.move(to)
+    charge.reason = reason.strip()[:200]
+    charge.save(update_fields=["reason"])
+    _tell(fact, charge, by=by)
+    return charge
+
+
+def _tell(fact: str, charge: Charge, *, by: User) -> None:
+    order = charge.exam.order
+    record(fact, order.subject, by=by, patient=order.patient_id, order=order.pk, charge=charge.pk)

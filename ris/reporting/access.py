@@ -1,0 +1,28 @@
+"""The one way to fetch a report for a user."""
+
+from ris.accounts.models import Role, User
+from ris.accounts.permissions import require
+from ris.audit.trail import record_access
+from ris.core.errors import NotFound
+from ris.reporting.models import Report
+from ris.reporting.states import SIGNED
+
+
+def report_for(user: User, pk: int) -> Report:
+    """The report, with the look noted. A referrer sees signed reports of their own orders only."""
+    require(user, "report.view")
+    reports = Report.objects.select_related("reader").prefetch_related(
+        "reported__exam__order__patient__identifiers",
+        "reported__exam__order__ordering",
+        "reported__exam__order__facility",
+        "reported__exam__procedure__procedure_type",
+    )
+    if set(user.roles) == {Role.REFERRER}:
+        reports = reports.filter(reported__exam__order__ordering__user=user, status__in=SIGNED)
+    report = reports.filter(pk=pk).first()
+    if report is None:
+        raise NotFound("There is no such report.")
+    for one in report.reported.all():
+        order = one.exam.order
+        record_access(user, "report.view", patient=order.patient_id, subject=order.accession_number)
+    return report

@@ -1,0 +1,45 @@
+"""What a signature stands for: the text bound to its patient, exams, signer and time."""
+
+import hashlib
+import json
+
+from ris.reporting.models import Report, ReportPart
+
+
+def canonical(part: ReportPart) -> bytes:
+    """The part as bytes that any change to text, patient, exam, signer or time would alter."""
+    exams = [one.exam for one in part.report.reported.select_related("exam__order").order_by("exam_id")]
+    return json.dumps(
+        {
+            "accession_numbers": [exam.order.accession_number for exam in exams],
+            "patient": sorted({exam.order.patient_id for exam in exams}),
+            "number": part.number,
+            "kind": part.kind,
+            "sections": part.sections,
+            "signed_by": part.signed_by_id,
+            "signed_name": part.signed_name,
+            "released_at": part.released_at.isoformat(),
+        },
+        sort_keys=True,
+        ensure_ascii=False,
+        separators=(",", ":"),
+    ).encode()
+
+
+def digest(part: ReportPart) -> str:
+    return hashlib.sha256(canonical(part)).hexdigest()
+
+
+def is_whole(part: ReportPart) -> bool:
+    """Whether the part is still what was signed."""
+    return digest(part) == part.digest
+
+
+def current_parts(report: Report) -> list[ReportPart]:
+    """The parts that make up the report as it reads now: the newest full text, then the addenda since."""
+    parts = list(report.parts.select_related("signed_by", "author").order_by("number"))
+    full = [part for part in parts if part.kind != "addendum"]
+    if not full:
+        return []
+    base = full[-1]
+    return [base, *(part for part in parts if part.kind == "addendum" and part.number > base.number)]
