@@ -8,7 +8,13 @@ def append_only() -> list[pgtrigger.Trigger]:
     return [
         pgtrigger.Protect(name="rows_never_change", operation=pgtrigger.Update),
         pgtrigger.Protect(name="rows_never_go", operation=pgtrigger.Delete),
-        pgtrigger.Protect(name="table_never_emptied", operation=pgtrigger.Truncate),
+        pgtrigger.Trigger(
+            name="table_never_emptied",
+            operation=pgtrigger.Truncate,
+            level=pgtrigger.Statement,
+            when=pgtrigger.Before,
+            func="RAISE EXCEPTION 'pgtrigger: Cannot truncate rows from % table', TG_TABLE_NAME;",
+        ),
     ]
 
 

@@ -1,0 +1,29 @@
+"""Fixed people: Clara the clerk, Theo the technologist, Rita the radiologist, Rene the resident, Ben the biller,
+Mona the manager, Ada the administrator, Rafe the referrer, and the systems."""
+
+from ris.accounts.models import Role, User
+
+_PEOPLE = {
+    "clara": ("Clara", "Clerk", [Role.FRONTDESK]),
+    "theo": ("Theo", "Technologist", [Role.TECHNOLOGIST]),
+    "rita": ("Rita", "Radiologist", [Role.RADIOLOGIST]),
+    "rene": ("Rene", "Resident", [Role.RESIDENT]),
+    "ben": ("Ben", "Biller", [Role.BILLER]),
+    "mona": ("Mona", "Manager", [Role.MANAGER]),
+    "ada": ("Ada", "Administrator", [Role.ADMINISTRATOR]),
+    "rafe": ("Rafe", "Referrer", [Role.REFERRER]),
+    "epic": ("", "EPIC", [Role.SYSTEM]),
+}
+
+PASSWORD = "a long enough password"  # of the invented people above
+
+
+def person(name: str) -> User:
+    user = User.objects.filter(username=name).first()
+    if user is None:
+        first, last, roles = _PEOPLE[name]
+        user = User.objects.create_user(name, password=PASSWORD, first_name=first, last_name=last, roles=roles)
+    return user
+
+
+NAMES = list(_PEOPLE)
