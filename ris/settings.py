@@ -118,7 +118,7 @@ def _database(url: str) -> dict[str, object]:
         "CONN_MAX_AGE": env_int("RIS_CONN_MAX_AGE", 60),
         "CONN_HEALTH_CHECKS": True,
         # The planner's JIT costs more than it saves on short look-ups (performance.md E).
-        "OPTIONS": {"options": "-c jit=off", **query},
+        "OPTIONS": {"options": "-c jit=off", "connect_timeout": "5", **query},
     }
 
 

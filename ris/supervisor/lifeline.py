@@ -9,17 +9,22 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(death: signal.Signals = signal.SIGKILL, parent: int | None = None) -> None:
-    """Ask the kernel to send `death` to this process when its parent ends.
+def die_with_parent(parent: int, death: signal.Signals = signal.SIGKILL) -> None:
+    """Ask the kernel to send `death` to this process when `parent` ends.
 
     The kernel watches the *thread* that forked: fork from the main thread only.
     """
     _libc.prctl(_PR_SET_PDEATHSIG, int(death), 0, 0, 0)
-    if parent is not None and os.getppid() != parent:
-        os._exit(1)  # the parent ended before the kernel was asked
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before the kernel was asked
 
 
-def lifeline(death: signal.Signals) -> Callable[[], None]:
-    """A `preexec_fn` that ties the new process to this one."""
+def lifeline(death: signal.Signals = signal.SIGKILL) -> Callable[[], None]:
+    """A `preexec_fn` that ties the new process to this one, with no signal blocked."""
     parent = os.getpid()
-    return lambda: die_with_parent(death, parent)
+
+    def tie() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        die_with_parent(parent, death)
+
+    return tie
