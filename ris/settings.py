@@ -76,6 +76,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "ris.audit.middleware.RequestSourceMiddleware",
+    "ris.accounts.middleware.FormKeyMiddleware",
     "ris.accounts.middleware.ErrorsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
@@ -123,6 +124,7 @@ def _database(url: str) -> dict[str, object]:
 
 
 DATABASES = {"default": _database(_database_url or _embedded.database_url())}
+RIS_APPLICATION_ROLE = DATABASES["default"]["USER"]
 # Who may change tables: `migrate` and `grants` connect as this role, nothing else does.
 RIS_OWNER_DATABASE = {
     name: value
@@ -141,6 +143,7 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 5 / 60  # hours: a five minute wait
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "ris.desk.signin.locked_out"
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
@@ -157,6 +160,9 @@ RIS_MFA_REQUIRED = RIS_ENV == "production" or (RIS_ENV == "demo" and not env_boo
 RIS_IDLE_MINUTES = env_int("RIS_IDLE_MINUTES", 15)
 RIS_SESSION_HOURS = env_int("RIS_SESSION_HOURS", 12)
 
+CSRF_FAILURE_VIEW = "ris.desk.signin.csrf_refused"
+# What is said after an act names patients: not into a cookie.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True

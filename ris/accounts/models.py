@@ -2,11 +2,13 @@
 
 import hashlib
 import secrets
+from datetime import timedelta
 from typing import ClassVar
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils import timezone
 
 
 class Role(models.TextChoices):
@@ -29,8 +31,8 @@ class User(AbstractUser):
     initials = models.CharField(max_length=4, blank=True)
 
     # Django's own groups and permissions are not used: rights go by role (`ris.accounts.permissions`).
-    groups = None
-    user_permissions = None
+    groups = None  # type: ignore[assignment]
+    user_permissions = None  # type: ignore[assignment]
 
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
@@ -99,3 +101,8 @@ class FormKey(models.Model):
 
     def __str__(self) -> str:
         return str(self.key)
+
+    @classmethod
+    def forget_old(cls) -> None:
+        """Nobody sends a form again after a day."""
+        cls.objects.filter(at__lt=timezone.now() - timedelta(days=1)).delete()

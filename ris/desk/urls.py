@@ -1,3 +1,15 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from ris.desk import signin
+
+urlpatterns = [
+    path("", signin.home),
+    path("login", signin.sign_in),
+    path("login/code", signin.code),
+    path("login/enrol", signin.enrol),
+    path("second-factor", signin.enrol),
+    path("lock", signin.lock),
+    path("lock/stay", signin.stay),
+    path("logout", signin.sign_out),
+    path("password", signin.password),
+]

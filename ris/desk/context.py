@@ -1,0 +1,103 @@
+"""What every page of the shell shows: the way to the user's lists, the facility, theme, clock."""
+
+from dataclasses import dataclass
+from functools import cache
+
+from django.conf import settings
+from django.core.cache import cache as kept
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from ris.accounts.models import Role, User
+from ris.accounts.permissions import allowed
+from ris.department.models import Facility
+
+#: Path, word, icon, key chord.
+RAIL = (
+    ("/board", "Board", "door", "g b"),
+    ("/schedule", "Schedule", "cal", "g s"),
+    ("/orders", "Orders", "inbox", "g o"),
+    ("/rooms", "Exams", "scan", "g e"),
+    ("/reading", "Reading", "read", "g r"),
+    ("/billing/charges", "Billing", "coin", "g c"),
+    ("/interfaces", "Interfaces", "plug", "g i"),
+    ("/admin", "Admin", "gear", "g a"),
+)
+THEMES = ("light", "reading")
+DENSITIES = ("default", "compact", "touch")
+
+
+@dataclass(frozen=True)
+class RailItem:
+    url: str
+    word: str
+    icon: str
+    key: str
+    current: bool
+
+
+@cache
+def right_of(path: str) -> str | None:
+    """The right the page at `path` asks for; None when there is no such page."""
+    try:
+        return getattr(resolve(path).func, "right", None)
+    except Resolver404:
+        return None
+
+
+def rail(request: HttpRequest) -> list[RailItem]:
+    """The lists this user may open."""
+    return [
+        RailItem(path, word, icon, key, current=request.path.startswith(path.rsplit("/", 1)[0] or path))
+        for path, word, icon, key in RAIL
+        if (right := right_of(path)) and allowed(request.user, right)
+    ]
+
+
+def theme_of(request: HttpRequest) -> str:
+    """The reading theme follows the room, not the machine: readers start in it, a choice is the device's."""
+    chosen = request.COOKIES.get("theme")
+    if chosen in THEMES:
+        return chosen
+    reads = {Role.RADIOLOGIST, Role.RESIDENT}
+    user = request.user
+    return "reading" if isinstance(user, User) and reads & set(user.roles) else "light"
+
+
+def facility_name() -> str:
+    def find() -> str:
+        return Facility.objects.order_by("pk").values_list("name", flat=True).first() or "Lightbox"
+
+    return str(kept.get_or_set("shell.facility", find, 60))
+
+
+def shell(request: HttpRequest) -> dict[str, object]:
+    user = getattr(request, "user", None)
+    if user is None:  # A refusal before the session was read.
+        return {
+            "shell": {
+                "theme": "light",
+                "density": "default",
+                "now": timezone.now(),
+                "sheet": "sheet_page.html",
+            }
+        }
+    known = isinstance(user, User) or user.is_authenticated
+    density = request.COOKIES.get("density")
+    return {
+        "shell": {
+            "theme": theme_of(request),
+            "density": density if density in DENSITIES else "default",
+            "facility": SimpleLazyObject(facility_name),
+            "nav": SimpleLazyObject(lambda: rail(request)),
+            "now": timezone.now(),
+            "zone": settings.RIS_FACILITY_TZ,
+            "idle_minutes": settings.RIS_IDLE_MINUTES if known else 0,
+            "user_name": str(user) if known else "",
+            "initials": user.short if known else "",
+            "roles": ", ".join(Role(role).label for role in user.roles) if known else "",
+            "sheet": "_sheet.html" if request.headers.get("HX-Target") == "sheet" else "sheet_page.html",
+        }
+    }
