@@ -1,0 +1,224 @@
+"""What an operator does with partners and messages."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from interfaces import engine
+from interfaces.hl7 import profile as profiles
+from interfaces.hl7 import receiver
+from interfaces.models import (
+    FACT_GROUPS,
+    Direction,
+    Endpoint,
+    InboundMessage,
+    OnAmbiguous,
+    OutboundMessage,
+    Protocol,
+)
+from interfaces.states import OUTBOUND_FLOW, InboundState, OutboundState
+from ris.accounts.models import User, system_user
+from ris.accounts.permissions import require
+from ris.audit.trail import record_access
+from ris.core.errors import BadValue, Conflict, IllegalTransition, MissingData
+from ris.events.outbox import record
+
+# Partners
+
+_PLAIN = (
+    "address", "ae_title", "match_application", "match_facility", "sending_application", "sending_facility",
+    "receiving_application", "receiving_facility", "hl7_version", "encoding", "answer_timeout", "paused",
+)  # fmt: skip
+
+
+@transaction.atomic
+def save_endpoint(name: str, values: Mapping[str, Any], *, by: User) -> Endpoint:
+    """Create or change the partner called `name`; what `values` does not name stays.
+
+    Raises BadValue for a value no partner can have.
+    """
+    require(by, "endpoint.change")
+    return configure_endpoint(name, values, by=by)
+
+
+@transaction.atomic
+def configure_endpoint(name: str, values: Mapping[str, Any], *, by: User) -> Endpoint:
+    """`save_endpoint` for whoever runs `manage.py`: the shell is the right."""
+    if not name or len(name) > 64:
+        raise BadValue("Name the partner in 1 to 64 characters.", location="name")
+    endpoint = Endpoint.objects.select_for_update().filter(name=name).first()
+    if endpoint is None:
+        endpoint = Endpoint(
+            name=name, user=system_user(name), receiving_application=name, receiving_facility=name
+        )
+    values = dict(values)
+    for column, allowed in (
+        ("protocol", Protocol.values),
+        ("direction", Direction.values),
+        ("on_ambiguous", OnAmbiguous.values),
+    ):
+        if column in values:
+            if values[column] not in allowed:
+                raise BadValue(f"{column} takes {', '.join(allowed)}.", location=column)
+            setattr(endpoint, column, values.pop(column))
+    if "facts" in values:
+        facts = list(values.pop("facts"))
+        unknown = sorted(set(facts) - set(FACT_GROUPS))
+        if unknown:
+            raise BadValue(f"Facts are {', '.join(FACT_GROUPS)}, not {', '.join(unknown)}.", location="facts")
+        endpoint.facts = facts
+    if "profile" in values:
+        chosen = dict(values.pop("profile"))
+        for key, value in chosen.items():
+            profiles.check(key, value)
+        endpoint.profile = {
+            key: value for key, value in {**endpoint.profile, **chosen}.items() if value != ""
+        }
+    for column, value in values.items():
+        if column not in _PLAIN:
+            raise BadValue(f"A partner has no {column}.", location=column)
+        setattr(endpoint, column, value)
+    endpoint.active = True
+    # A changed partner is tried at once.
+    endpoint.next_attempt_at = timezone.now()
+    endpoint.failures = 0
+    _check_reachable(endpoint)
+    endpoint.save()
+    record("endpoint.changed", f"endpoint:{endpoint.pk}", by=by, endpoint=endpoint.pk)
+    engine.wake_sender(endpoint.pk)
+    return endpoint
+
+
+def _check_reachable(endpoint: Endpoint) -> None:
+    if endpoint.direction == Direction.OUT and endpoint.protocol == Protocol.MLLP:
+        host, _, port = endpoint.address.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise BadValue("The address is HOST:PORT, for example emr.example.org:2575.", location="address")
+
+
+@transaction.atomic
+def pause_endpoint(endpoint: Endpoint, *, by: User) -> Endpoint:
+    """Send nothing to the partner; messages queue up."""
+    require(by, "endpoint.change")
+    return configure_endpoint(endpoint.name, {"paused": True}, by=by)
+
+
+@transaction.atomic
+def resume_endpoint(endpoint: Endpoint, *, by: User) -> Endpoint:
+    require(by, "endpoint.change")
+    return configure_endpoint(endpoint.name, {"paused": False}, by=by)
+
+
+@transaction.atomic
+def remove_endpoint(endpoint: Endpoint, *, by: User) -> None:
+    """Forget a partner; one that has messages is kept with them, and sends and gets nothing more."""
+    require(by, "endpoint.change")
+    retire_endpoint(endpoint, by=by)
+
+
+@transaction.atomic
+def retire_endpoint(endpoint: Endpoint, *, by: User) -> None:
+    record("endpoint.removed", f"endpoint:{endpoint.pk}", by=by, endpoint=endpoint.pk)
+    if endpoint.inbound.exists() or endpoint.outbound.exists():
+        Endpoint.objects.filter(pk=endpoint.pk).update(active=False, facts=[])
+    else:
+        endpoint.delete()
+
+
+# Outbound messages
+
+
+def _locked(message: OutboundMessage, by: User) -> OutboundMessage:
+    require(by, "message.act")
+    return (
+        OutboundMessage.objects.select_for_update(of=("self",)).select_related("endpoint").get(pk=message.pk)
+    )
+
+
+def _move(
+    message: OutboundMessage, to: OutboundState, *, by: User, action: str, note: str = ""
+) -> OutboundMessage:
+    if not OUTBOUND_FLOW.allows(message.status, to):
+        raise IllegalTransition(
+            f"The message is {message.get_status_display().lower()}; this cannot be done now."
+        )
+    message.status = to
+    message.note = note[:200]
+    message.save(update_fields=["status", "note", "next_attempt_at", "refusals"])
+    record_access(
+        by, action, patient=message.patient_id, subject=message.accession_number or f"message:{message.pk}",
+        reason=note, message=message.pk,
+    )  # fmt: skip
+    return message
+
+
+@transaction.atomic
+def resend(message: OutboundMessage, *, by: User) -> OutboundMessage:
+    """Send the same bytes under the same control id again: a refused, held or accepted message.
+
+    Raises IllegalTransition for one that is on its way or was discarded.
+    """
+    message = _locked(message, by)
+    if message.status in (OutboundState.QUEUED, OutboundState.SENT):
+        raise IllegalTransition("The message is already on its way; it is sent until it is answered.")
+    message.next_attempt_at = timezone.now()
+    message.refusals = 0
+    _move(message, OutboundState.QUEUED, by=by, action="message.resent")
+    engine.wake_sender(message.endpoint_id)
+    return message
+
+
+@transaction.atomic
+def hold(message: OutboundMessage, *, by: User, reason: str = "") -> OutboundMessage:
+    """Keep a queued message, and the later ones of its order, from being sent."""
+    message = _locked(message, by)
+    if message.status == OutboundState.SENT:
+        raise IllegalTransition("The message has been sent and waits for its answer; it cannot be held now.")
+    return _move(message, OutboundState.HELD, by=by, action="message.held", note=reason)
+
+
+@transaction.atomic
+def release(message: OutboundMessage, *, by: User) -> OutboundMessage:
+    """Send a held message after all."""
+    message = _locked(message, by)
+    if message.status != OutboundState.HELD:
+        raise IllegalTransition("The message is not held.")
+    message.next_attempt_at = timezone.now()
+    _move(message, OutboundState.QUEUED, by=by, action="message.released")
+    engine.wake_sender(message.endpoint_id)
+    return message
+
+
+@transaction.atomic
+def discard(message: OutboundMessage, reason: str, *, by: User) -> OutboundMessage:
+    """Give up a message, so that the later ones of its order can go on. Raises MissingData without a reason."""
+    if not reason.strip():
+        raise MissingData("Say why the message is not to be sent.", location="reason")
+    message = _locked(message, by)
+    _move(message, OutboundState.DISCARDED, by=by, action="message.discarded", note=reason.strip())
+    engine.wake_sender(message.endpoint_id)
+    return message
+
+
+# Inbound messages
+
+
+def reprocess(message: InboundMessage, *, by: User) -> InboundMessage:
+    """Read a refused message again, after what stood in its way has been put right.
+
+    The sender is not told: it has had its answer. Raises IllegalTransition for one that was applied.
+    """
+    require(by, "message.act")
+    with transaction.atomic():
+        message = InboundMessage.objects.select_for_update().get(pk=message.pk)
+        if message.status not in (InboundState.REJECTED, InboundState.FAILED):
+            raise IllegalTransition("Only a refused message can be read again; this one was not refused.")
+        record_access(by, "message.reprocessed", patient=message.patient_id, subject=f"message:{message.pk}")
+        try:
+            with transaction.atomic():
+                engine.reopen(message)
+        except IntegrityError:
+            raise Conflict("The sender has sent the same message again, and it was applied.") from None
+    return receiver.apply(message.pk)

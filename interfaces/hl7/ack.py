@@ -1,0 +1,205 @@
+"""Acknowledgements: AA/AE/AR and CA/CE/CR, with the ERR segment of the sender's version (HL7 2.5.1 2.9, 2.15.5)."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from interfaces.hl7 import er7
+from interfaces.hl7.er7 import BadSegment, Message, Segment, Separators, Unreadable
+from ris.core.errors import BadValue, Conflict, Duplicate, MissingData, NotFound, RisError
+
+#: Table 0357. The texts are the table's, in ERR-3.2 and ERR-1.4.2.
+CODES = {
+    "0": "Message accepted",
+    "100": "Segment sequence error",
+    "101": "Required field missing",
+    "102": "Data type error",
+    "103": "Table value not found",
+    "200": "Unsupported message type",
+    "201": "Unsupported event code",
+    "202": "Unsupported processing id",
+    "203": "Unsupported version id",
+    "204": "Unknown key identifier",
+    "205": "Duplicate key identifier",
+    "206": "Application record locked",
+    "207": "Application internal error",
+}
+
+
+class Unsupported(RisError):
+    """The header asks for what this receiver does not do: AR, whatever the message says."""
+
+    def __init__(self, message: str, *, hl7_code: str, location: str) -> None:
+        super().__init__(message, location=location)
+        self.hl7_code = hl7_code
+
+
+class NotInTable(BadValue):
+    """A coded value that the table, and the endpoint's map, do not have (103)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a message was not accepted, in HL7's words and in a person's."""
+
+    ack_code: str
+    code: str
+    location: str
+    text: str
+
+
+def problem_of(error: RisError) -> Problem:
+    """Which answer a refusal deserves (conformance 2.1)."""
+    match error:
+        case Unsupported():
+            return Problem("AR", error.hl7_code, error.location, error.message)
+        case Unreadable():
+            return Problem("AR", "100", error.location or "MSH", error.message)
+        case BadSegment():
+            code = "100"
+        case NotInTable():
+            code = "103"
+        case BadValue():
+            code = "102"
+        case MissingData():
+            code = "101"
+        case Duplicate():
+            code = "205"
+        case NotFound():
+            code = "204"
+        case Conflict():
+            code = "206"
+        case _:
+            code = "207"
+    return Problem("AE", code, error.location, error.message)
+
+
+INTERNAL_ERROR = Problem(
+    "AE", "207", "", "The message was kept, but could not be processed; our staff see it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an answer echoes of MSH, and what dispatch and storage need. Read even from a broken message."""
+
+    sending_application: str = ""
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    type: str = ""
+    trigger: str = ""
+    control_id: str = ""
+    processing_id: str = ""
+    version: str = ""
+    accept_ack: str = ""
+    application_ack: str = ""
+
+    @property
+    def kind(self) -> str:
+        return f"{self.type}^{self.trigger}" if self.trigger else self.type
+
+    @property
+    def enhanced(self) -> bool:
+        """MSH-15 or MSH-16 is valued with a word of table 0155 (2.9.3)."""
+        return bool(self.accept_ack or self.application_ack)
+
+
+_CONDITIONS = {"AL", "NE", "ER", "SU"}
+
+
+def wants(condition: str, *, accepted: bool) -> bool:
+    """Whether MSH-15 or MSH-16 asks for an answer with this outcome (table 0155)."""
+    return condition == "AL" or condition == ("SU" if accepted else "ER")
+
+
+def header_of(raw: bytes, message: Message | None) -> Header:
+    """The header as far as it can be read; `message` is None when the bytes are no message."""
+    if message is not None:
+        msh = message.header
+        evn = message.find("EVN")
+    else:
+        line = er7.header_line(raw)
+        try:
+            separators = er7.separators_of(line)
+        except Unreadable:
+            if not line.startswith("MSH|"):
+                return Header()
+            separators = Separators()
+        msh, evn = Segment(line, separators, 1), None
+    try:
+        trigger = msh.get(9, 2)
+        if not trigger and evn is not None:
+            # Before 2.3 the event stood in EVN-1 only.
+            trigger = evn.get(1)
+        accept, application = msh.get(15).upper(), msh.get(16).upper()
+        return Header(
+            sending_application=msh.restated(3)[:250],
+            sending_facility=msh.restated(4)[:250],
+            receiving_application=msh.restated(5)[:250],
+            receiving_facility=msh.restated(6)[:250],
+            type=msh.get(9)[:20].upper(),
+            trigger=trigger[:20].upper(),
+            control_id=msh.get(10)[:200],
+            processing_id=msh.get(11)[:10].upper(),
+            version=msh.get(12)[:20],
+            accept_ack=accept if accept in _CONDITIONS else "",
+            application_ack=application if application in _CONDITIONS else "",
+        )
+    except BadValue:
+        return Header()
+
+
+def build(
+    header: Header, code: str, *, control_id: str, problem: Problem | None = None, at: datetime | None = None
+) -> bytes:
+    """An ACK to the message `header` came from. `code` is MSA-1."""
+    version = header.version if re.fullmatch(r"2\.[1-9](\.[0-9])?", header.version) else "2.3.1"
+    modern = version >= "2.5"
+    answer_type = ["ACK", header.trigger, "ACK"] if modern else ["ACK", header.trigger]
+    # A name echoed with other than ASCII letters needs its set named.
+    names = (
+        header.receiving_application,
+        header.receiving_facility,
+        header.sending_application,
+        header.sending_facility,
+    )
+    msh = er7.header(
+        {
+            3: er7.Raw(header.receiving_application or "LIGHTBOX"),
+            4: er7.Raw(header.receiving_facility),
+            5: er7.Raw(header.sending_application),
+            6: er7.Raw(header.sending_facility),
+            7: (at or datetime.now(UTC)).strftime("%Y%m%d%H%M%S+0000" if modern else "%Y%m%d%H%M%S"),
+            9: answer_type,
+            10: control_id,
+            11: header.processing_id or "P",
+            12: version,
+            18: "" if all(name.isascii() for name in names) else "UNICODE UTF-8",
+        }
+    )
+    text = problem.text if problem else ""
+    if problem and problem.location:
+        text = f"{problem.location}: {text}"
+    # MSA-3 holds 80 characters; the whole text stands in ERR-8 where the version has one.
+    msa = er7.segment("MSA", {1: code, 2: header.control_id, 3: text[:80]})
+    segments = [msh, msa]
+    if problem:
+        segments.append(_err(problem, text, modern=modern))
+    return er7.write(segments)
+
+
+_LOCATION = re.compile(r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?(?:-(\d+))?(?:\.(\d+))?(?:\.(\d+))?")
+
+
+def _err(problem: Problem, text: str, *, modern: bool) -> str:
+    match = _LOCATION.fullmatch(problem.location)
+    segment, index, field, component, sub = match.groups() if match else ("", None, None, None, None)
+    sequence = (index or "1") if segment else ""
+    label = CODES[problem.code]
+    if modern:
+        # ERL: segment, its sequence, field, repetition, component, subcomponent.
+        place = [segment, sequence, field or "", "1" if component else "", component or "", sub or ""]
+        return er7.segment("ERR", {2: place, 3: [problem.code, label, "HL70357"], 4: "E", 8: text[:250]})
+    # Before 2.5, ERR-1 alone: segment, sequence, field, and a CE as subcomponents.
+    return er7.segment("ERR", {1: [segment, sequence, field or "", [problem.code, label, "HL70357"]]})

@@ -1,0 +1,489 @@
+"""Reads and writes ER7, the `|^~\\&` encoding of HL7 v2 (HL7 2.5.1 2.5, 2.7).
+
+The reader loses nothing, knows no grammar and costs time linear in the message. hl7apy takes 25 ms for an
+ORM and drops segments it does not expect; it is kept for names and for building hints (`names.py`).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+from ris.core.errors import BadValue, RisError
+
+MAX_SEGMENTS = 5_000
+MAX_REPETITIONS = 1_000
+MAX_COMPONENTS = 500
+#: HL7's way to say "delete what you have"; an empty field says "leave it" (2.5.1 2.5.3.3).
+DELETE = '""'
+
+#: MSH-18 (table 0211) to Python's codec. Japanese sets switch by escape sequences, so the whole message
+#: is decoded before it is split: a `|` may be half of a kanji.
+CHARSETS = {
+    "ASCII": "ascii",
+    "8859/1": "iso-8859-1",
+    "8859/2": "iso-8859-2",
+    "8859/3": "iso-8859-3",
+    "8859/4": "iso-8859-4",
+    "8859/5": "iso-8859-5",
+    "8859/6": "iso-8859-6",
+    "8859/7": "iso-8859-7",
+    "8859/8": "iso-8859-8",
+    "8859/9": "iso-8859-9",
+    "8859/15": "iso-8859-15",
+    "ISO IR6": "ascii",
+    "ISO IR14": "iso2022_jp_ext",
+    "ISO IR87": "iso2022_jp_ext",
+    "ISO IR159": "iso2022_jp_ext",
+    "KS X 1001": "euc_kr",
+    "GB 18030-2000": "gb18030",
+    "UNICODE": "utf-8",
+    "UNICODE UTF-8": "utf-8",
+    "UTF-8": "utf-8",
+    "UTF8": "utf-8",
+}
+
+
+class Unreadable(RisError):
+    """These bytes are no HL7 message: nothing in them can be acted on."""
+
+    code = "unreadable"
+
+
+class BadSegment(BadValue):
+    """A segment is malformed or out of place (table 0357, 100)."""
+
+    code = "segment_sequence"
+
+
+@dataclass(frozen=True, slots=True)
+class Separators:
+    """MSH-1 and MSH-2 as the sender chose them."""
+
+    field: str = "|"
+    component: str = "^"
+    repetition: str = "~"
+    escape: str = "\\"
+    sub: str = "&"
+
+    @property
+    def plain(self) -> bool:
+        return self == STANDARD
+
+
+STANDARD = Separators()
+
+
+def separators_of(header: str) -> Separators:
+    """Read MSH-1 and MSH-2. Raises Unreadable when they are missing, equal or letters."""
+    if not header.startswith("MSH") or len(header) < 5:
+        raise Unreadable("The message does not begin with an MSH segment.")
+    field = header[3]
+    marks = header[4:].split(field, 1)[0]
+    given = field + marks[:4]
+    if (
+        len(marks) < 2
+        or len(set(given)) != len(given)
+        or any(mark.isalnum() or mark.isspace() for mark in given)
+    ):
+        raise Unreadable("MSH-1 and MSH-2 do not name usable separators.")
+    component, repetition = marks[0], marks[1]
+    escape = marks[2] if len(marks) > 2 else ""
+    sub = marks[3] if len(marks) > 3 else ""
+    return Separators(field, component, repetition, escape, sub)
+
+
+class Segment:
+    """One segment; fields are split when they are asked for."""
+
+    __slots__ = ("_fields", "index", "name", "separators")
+
+    def __init__(self, line: str, separators: Separators, index: int) -> None:
+        fields = line.split(separators.field)
+        self.name = fields[0].upper()
+        if self.name == "MSH":
+            # MSH-1 is the separator itself, so every later field moves up by one.
+            fields.insert(1, separators.field)
+        self._fields = fields
+        self.separators = separators
+        #: Which segment of this name it is, from 1: ERR-2.2 counts so.
+        self.index = index
+
+    def __len__(self) -> int:
+        return len(self._fields) - 1
+
+    def location(self, field: int, component: int = 0) -> str:
+        """ "PID-7", or "OBR[2]-4.1" for the second OBR."""
+        name = self.name if self.index == 1 else f"{self.name}[{self.index}]"
+        return f"{name}-{field}.{component}" if component else f"{name}-{field}"
+
+    def raw(self, field: int) -> str:
+        """The field as sent, escapes and separators included."""
+        return self._fields[field] if field < len(self._fields) else ""
+
+    def repetitions(self, field: int) -> list["Repetition"]:
+        raw = self.raw(field)
+        if not raw:
+            return []
+        separators = self.separators
+        if self.name == "MSH" and field <= 2:
+            return [Repetition(raw, Separators("", "", "", "", ""), self.location(field))]
+        if separators.repetition not in raw:
+            return [Repetition(raw, separators, self.location(field))]
+        if raw.count(separators.repetition) >= MAX_REPETITIONS:
+            raise BadValue(
+                f"This field repeats more than {MAX_REPETITIONS} times.", location=self.location(field)
+            )
+        return [
+            Repetition(part, separators, self.location(field)) for part in raw.split(separators.repetition)
+        ]
+
+    def first(self, field: int) -> "Repetition":
+        """The first repetition; an empty one when the field is empty."""
+        found = self.repetitions(field)
+        return found[0] if found else Repetition("", self.separators, self.location(field))
+
+    def get(self, field: int, component: int = 1, sub: int = 1) -> str:
+        return self.first(field).get(component, sub)
+
+    def restated(self, field: int) -> str:
+        """The raw field with the standard separators, for echoing it in an answer."""
+        raw = self.raw(field)
+        if self.separators.plain or not raw:
+            return raw
+        return "~".join(
+            "^".join("&".join(encode(sub) for sub in part) for part in repetition.parts())
+            for repetition in self.repetitions(field)
+        )
+
+
+class Repetition:
+    """One repetition of a field: components and subcomponents, unescaped when read."""
+
+    __slots__ = ("_components", "location", "raw", "separators")
+
+    def __init__(self, raw: str, separators: Separators, location: str) -> None:
+        self.raw = raw
+        self.separators = separators
+        self.location = location
+        self._components: list[str] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.raw)
+
+    @property
+    def is_delete(self) -> bool:
+        return self.raw == DELETE
+
+    def deletes(self, component: int) -> bool:
+        """The sender says `""` for this component alone."""
+        return self._split()[component - 1 : component] == [DELETE]
+
+    def _split(self) -> list[str]:
+        if self._components is None:
+            mark = self.separators.component
+            if not mark:
+                self._components = [self.raw]
+            elif self.raw.count(mark) >= MAX_COMPONENTS:
+                raise BadValue(
+                    f"This field has more than {MAX_COMPONENTS} components.", location=self.location
+                )
+            else:
+                self._components = self.raw.split(mark)
+        return self._components
+
+    def get(self, component: int = 1, sub: int = 1) -> str:
+        """The value, unescaped and trimmed; "" when absent. `""` (delete) reads as ""."""
+        value = self.untrimmed(component, sub)
+        return "" if value == DELETE else value.strip()
+
+    def untrimmed(self, component: int = 1, sub: int = 1) -> str:
+        components = self._split()
+        if component > len(components):
+            return ""
+        value = components[component - 1]
+        mark = self.separators.sub
+        if mark and mark in value:
+            if value.count(mark) >= MAX_COMPONENTS:
+                raise BadValue(f"This field has more than {MAX_COMPONENTS} parts.", location=self.location)
+            subs = value.split(mark)
+            value = subs[sub - 1] if sub <= len(subs) else ""
+        elif sub > 1:
+            return ""
+        return decode(value, self.separators)
+
+    def parts(self) -> list[list[str]]:
+        mark = self.separators.sub
+        return [
+            [decode(sub, self.separators) for sub in (component.split(mark) if mark else [component])]
+            for component in self._split()
+        ]
+
+    def text(self) -> str:
+        """The whole repetition as one text, for TX/FT/ST fields where `^` was left unescaped."""
+        return decode(self.raw, self.separators).strip()
+
+
+class Message:
+    """The segments of one message, in order."""
+
+    __slots__ = ("segments", "separators")
+
+    def __init__(self, text: str) -> None:
+        text = text.removeprefix("\ufeff").strip("\x0b\x1c\r\n ")
+        if text[:3] in ("FHS", "BHS"):
+            raise Unreadable("A batch was sent (FHS or BHS); send each message in a frame of its own.")
+        lines = [line for line in _LINE_END.split(text) if line and not line.isspace()]
+        if not lines:
+            raise Unreadable("The frame is empty.")
+        self.separators = separators_of(lines[0])
+        if len(lines) > MAX_SEGMENTS:
+            raise Unreadable(f"The message has more than {MAX_SEGMENTS} segments.")
+        counts: dict[str, int] = {}
+        self.segments: list[Segment] = []
+        for line in lines:
+            segment = Segment(line, self.separators, 1)
+            name = segment.name
+            segment.index = counts[name] = counts.get(name, 0) + 1
+            self.segments.append(segment)
+
+    @property
+    def header(self) -> Segment:
+        return self.segments[0]
+
+    def check_shape(self) -> None:
+        """Refuse what a broken line end leaves behind: half of a field that became a "segment".
+
+        Raises BadSegment. A short report or a second MSH in one frame must not pass (MLLP-17).
+        """
+        for position, segment in enumerate(self.segments, 1):
+            if not _SEGMENT_NAME.fullmatch(segment.name):
+                raise BadSegment(
+                    f"Line {position} does not begin with a segment name; a line end inside a field must be "
+                    "sent as \\.br\\ or \\X0D\\.",
+                    location=f"{self.segments[position - 2].name}-1" if position > 1 else "MSH-1",
+                )
+            if position > 1 and segment.name == "MSH":
+                raise BadSegment("The frame holds more than one message.", location=segment.location(1))
+
+    def all(self, name: str) -> list[Segment]:
+        return [segment for segment in self.segments if segment.name == name]
+
+    def find(self, name: str) -> Segment | None:
+        return next((segment for segment in self.segments if segment.name == name), None)
+
+    def get(self, path: str) -> str:
+        """ "PID-5.1", "OBR-4", "PID-3[2].4.1": the value in the first segment of that name, or ""."""
+        name, field, repetition, component, sub = _path(path)
+        segment = self.find(name)
+        if segment is None:
+            return ""
+        found = segment.repetitions(field)
+        return found[repetition - 1].get(component, sub) if repetition <= len(found) else ""
+
+
+_LINE_END = re.compile(r"[\r\n]+")
+_SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
+_PATH = re.compile(r"([A-Z][A-Z0-9]{2})-(\d+)(?:\[(\d+)\])?(?:\.(\d+))?(?:\.(\d+))?")
+
+
+@lru_cache(maxsize=512)
+def _path(path: str) -> tuple[str, int, int, int, int]:
+    match = _PATH.fullmatch(path)
+    if match is None:
+        raise ValueError(f"{path!r} is no HL7 path")
+    name, field, repetition, component, sub = match.groups()
+    return name, int(field), int(repetition or 1), int(component or 1), int(sub or 1)
+
+
+def header_line(raw: bytes) -> str:
+    """The first line of the bytes, readable even when the rest is not."""
+    start = raw.removeprefix(b"\xef\xbb\xbf").lstrip(b"\x0b\r\n ")
+    end = min(
+        (position for position in (start.find(b"\r"), start.find(b"\n")) if position >= 0), default=len(start)
+    )
+    return start[: min(end, 4096)].decode("iso-8859-1")
+
+
+def charset_of(raw: bytes, default: str) -> tuple[str, str]:
+    """(name as declared, Python codec) of the message. An unknown name is allowed for pure ASCII."""
+    header = header_line(raw)
+    separator = header[3:4] or "|"
+    fields = header.split(separator)
+    declared = fields[17] if len(fields) > 17 else ""
+    marks = fields[1] if len(fields) > 1 else ""
+    names = [name.strip().upper() for name in declared.split(marks[1] if len(marks) > 1 else "~")]
+    names = [name for name in names if name]
+    # Of several sets the ones after the first are reached by escape sequences (2.5.1 2.7.2); the Japanese
+    # codec reads those of all of them.
+    name = next(
+        (name for name in names if CHARSETS.get(name) == "iso2022_jp_ext"), names[0] if names else default
+    )
+    return name, CHARSETS.get(name, "ascii" if name else "utf-8")
+
+
+def decode_bytes(raw: bytes, default: str = "UNICODE UTF-8") -> str:
+    """The text of a message by MSH-18, or by the endpoint's default when MSH-18 is empty.
+
+    Raises BadValue naming the field that holds the first byte which cannot be: a wrong letter in a name
+    is a wrong name, so nothing is guessed or replaced.
+    """
+    name, codec = charset_of(raw, default)
+    try:
+        text = raw.decode(codec)
+    except UnicodeDecodeError as error:
+        where = _locate(raw[: error.start])
+        if name and name not in CHARSETS:
+            raise BadValue(
+                f"MSH-18 names the unknown character set {name[:20]}.", location="MSH-18"
+            ) from None
+        declared = "declared" if header_line(raw).count("|") >= 17 and name else "assumed"
+        raise BadValue(
+            f"The bytes are not {name or codec}, the {declared} character set; name the right one in MSH-18.",
+            location=where,
+        ) from None
+    if "\x00" in text:
+        raise BadValue("The message holds a NUL character.", location=_locate(raw[: raw.index(b"\x00")]))
+    return text
+
+
+def _locate(before: bytes) -> str:
+    """The field in which the bytes `before` end."""
+    text = before.decode("iso-8859-1").lstrip("\x0b\r\n ")
+    lines = [line for line in _LINE_END.split(text) if line]
+    if not lines:
+        return "MSH-1"
+    line = lines[-1]
+    separator = lines[0][3:4] or "|"
+    name = line[:3].upper()
+    field = line.count(separator) + (1 if name == "MSH" else 0)
+    index = sum(1 for other in lines if other[:3].upper() == name)
+    return f"{name}-{field}" if index == 1 else f"{name}[{index}]-{field}"
+
+
+def read(raw: bytes, default: str = "UNICODE UTF-8") -> Message:
+    """Bytes of one frame to segments. Raises Unreadable, BadValue or BadSegment."""
+    return Message(decode_bytes(raw, default))
+
+
+# Escape sequences (2.5.1 2.7)
+
+
+def decode(value: str, separators: Separators = STANDARD) -> str:
+    """Undo escapes. Formatting commands become line breaks or spaces; an unknown escape stays as sent."""
+    mark = separators.escape
+    if not mark or mark not in value:
+        return value
+    pieces = value.split(mark)
+    out = [pieces[0]]
+    position = 1
+    # Escapes pair up from the left; a mark without its pair is text.
+    while position < len(pieces):
+        if position + 1 >= len(pieces):
+            out.append(mark + pieces[position])
+            break
+        meaning = _meaning(pieces[position], separators)
+        if meaning is None:
+            out.append(mark + pieces[position])
+            position += 1
+            continue
+        out.append(meaning)
+        out.append(pieces[position + 1])
+        position += 2
+    return "".join(out)
+
+
+_COMMAND = re.compile(r"\.(br|sp|in|ti|fi|nf|ce|sk)\s*([+-]?\d{0,4})", re.IGNORECASE)
+
+
+def _meaning(code: str, separators: Separators) -> str | None:
+    simple = {
+        "F": separators.field,
+        "S": separators.component,
+        "T": separators.sub or "&",
+        "R": separators.repetition,
+        "E": separators.escape,
+        "H": "",
+        "N": "",
+    }
+    if code in simple:
+        return simple[code]
+    if code[:1] == "X" and len(code) > 1 and len(code) % 2 == 1:
+        try:
+            data = bytes.fromhex(code[1:])
+        except ValueError:
+            return None
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            text = data.decode("iso-8859-1")
+        return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
+    command = _COMMAND.fullmatch(code)
+    if command is None:
+        return None
+    kind, count = command.group(1).lower(), command.group(2)
+    if kind in ("br", "ce"):
+        return "\n"
+    if kind == "sp":
+        return "\n" * min(int(count or 1), 100)
+    if kind in ("sk", "in", "ti"):
+        return " " * min(abs(int(count or 1)), 100)
+    return ""
+
+
+_ENCODE = str.maketrans(
+    {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\n": "\\.br\\"}
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def encode(value: str) -> str:
+    """Escape a value for sending. No value can end its field, its segment or the frame."""
+    value = value.replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROLS.sub("", value).translate(_ENCODE)
+
+
+#: A field to send: a plain value, components, or components with subcomponents.
+Value: TypeAlias = str | Sequence[str | Sequence[str]]
+
+
+def field(value: Value) -> str:
+    """Encode one repetition of a field; trailing empty components are not sent."""
+    if isinstance(value, str):
+        return encode(value)
+    components = [
+        encode(part) if isinstance(part, str) else "&".join(map(encode, part)).rstrip("&") for part in value
+    ]
+    return "^".join(components).rstrip("^")
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A field already in ER7: repetitions joined, or an identifier kept exactly as it was received."""
+
+    text: str
+
+
+def repeat(values: Iterable[Value]) -> Raw:
+    return Raw("~".join(field(value) for value in values))
+
+
+def segment(name: str, fields: Mapping[int, Value | Raw]) -> str:
+    """One segment from {position: field}; positions not given are empty, trailing ones are not sent."""
+    last = max(fields, default=0)
+    out = [name]
+    for position in range(1, last + 1):
+        value = fields.get(position, "")
+        out.append(value.text if isinstance(value, Raw) else field(value))
+    return "|".join(out).rstrip("|")
+
+
+def header(fields: Mapping[int, Value | Raw]) -> str:
+    """MSH with the standard separators; positions as in the standard, from 3."""
+    return segment("MSH", {1: Raw("^~\\&"), **{position - 1: value for position, value in fields.items()}})
+
+
+def write(segments: Iterable[str]) -> bytes:
+    """Segments to the bytes of a message, UTF-8 (the header says so when it matters)."""
+    return "".join(line + "\r" for line in segments).encode()

@@ -1,0 +1,186 @@
+"""The MLLP server: asyncio for the sockets, a bounded pool of threads for the database.
+
+One connection's messages are handled one after the other and answered in order; connections do not wait
+for each other. Silent, slow and greedy peers cost the others nothing.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from django.db import close_old_connections, connections
+
+from interfaces.hl7 import mllp, receiver
+from interfaces.hl7.mllp import Deframer, Frame
+
+log = logging.getLogger(__name__)
+
+Receive = Callable[[Frame, str], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a peer may take. Seconds and bytes."""
+
+    frame_seconds: float = 30.0
+    first_byte_seconds: float = 60.0
+    answer_seconds: float = 30.0
+    connections: int = 256
+    buffered: int = 256 * 1024 * 1024
+    message: int = mllp.MAX_MESSAGE
+    workers: int = 16
+
+
+@dataclass(eq=False)
+class Peer:
+    """One connection and what it has shown of itself."""
+
+    name: str
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    deframer: Deframer
+    since: float = field(default_factory=time.monotonic)
+    frames: int = 0
+    busy: bool = False
+
+    @property
+    def patience(self) -> tuple[bool, bool, float]:
+        """Who goes first when there is no room: who never sent a message, then who has been idle longest."""
+        return self.busy, self.frames > 0, self.since
+
+    def drop(self) -> None:
+        self.writer.transport.abort()
+
+
+class Listener:
+    """Accepts connections until `stop`; a message that has arrived whole is applied and answered first."""
+
+    def __init__(self, receive: Receive = receiver.receive, limits: Limits | None = None) -> None:
+        self._receive = receive
+        self._limits = limits or Limits()
+        self._peers: set[Peer] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pool = ThreadPoolExecutor(self._limits.workers, thread_name_prefix="mllp")
+        self._server: asyncio.Server | None = None
+        self._stopping = False
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen; returns the address, for port 0 the one that was free."""
+        self._server = await asyncio.start_server(self._accept, host, port, limit=65536, backlog=512)
+        address = self._server.sockets[0].getsockname()
+        return address[0], address[1]
+
+    async def stop(self, grace: float = 2.0) -> bool:
+        """Take no more and finish what is being applied. False when that took longer than `grace` seconds:
+        what is stored is recovered later, and the senders of the rest have no answer yet."""
+        self._stopping = True
+        if self._server is not None:
+            self._server.close()
+        for peer in list(self._peers):
+            if not peer.busy:
+                peer.drop()
+        waiting: set[asyncio.Task[None]] = set()
+        if self._tasks:
+            _, waiting = await asyncio.wait(self._tasks, timeout=grace)
+        for peer in list(self._peers):
+            peer.drop()
+        self._pool.shutdown(wait=not waiting, cancel_futures=True)
+        return not waiting
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a connection is served by its own task"
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        address = writer.get_extra_info("peername")
+        peer = Peer(f"{address[0]}:{address[1]}", reader, writer, Deframer(self._limits.message))
+        if len(self._peers) >= self._limits.connections:
+            least = min(self._peers, key=lambda one: one.patience)
+            log.warning("%s connections are open; dropping the one of %s", len(self._peers), least.name)
+            self._peers.discard(least)
+            least.drop()
+        self._peers.add(peer)
+        try:
+            await self._serve(peer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass  # the peer left; what it sent whole is stored, what it did not get answered it sends again
+        finally:
+            self._peers.discard(peer)
+            writer.close()
+
+    async def _serve(self, peer: Peer) -> None:
+        while not self._stopping:
+            try:
+                async with asyncio.timeout(self._patience_with(peer)):
+                    data = await peer.reader.read(65536)
+            except TimeoutError:
+                log.warning(
+                    "peer %s: %s; closing", peer.name, "half a frame" if peer.frames else "nothing whole came"
+                )
+                return
+            if not data:
+                return
+            was_open = peer.deframer.in_frame
+            frames = peer.deframer.feed(data)
+            if peer.deframer.in_frame and (frames or not was_open):
+                # The clock of a frame starts with it, not with its newest byte.
+                peer.since = time.monotonic()
+            self._hold_to_budget(peer)
+            peer.busy = True
+            try:
+                for frame in frames:
+                    await self._answer(peer, frame)
+            finally:
+                peer.busy = False
+            peer.frames += len(frames)
+            if frames and not peer.deframer.in_frame:
+                peer.since = time.monotonic()
+
+    def _patience_with(self, peer: Peer) -> float | None:
+        """Seconds to wait for the next bytes: for the rest of a frame, for a first one, or for ever."""
+        waited = time.monotonic() - peer.since
+        if peer.deframer.in_frame:
+            return max(self._limits.frame_seconds - waited, 0)
+        return None if peer.frames else max(self._limits.first_byte_seconds - waited, 0)
+
+    def _hold_to_budget(self, peer: Peer) -> None:
+        """Half frames must not fill the memory: the greediest peer goes."""
+        if peer.deframer.buffered < 1024 * 1024:
+            return
+        if sum(one.deframer.buffered for one in self._peers) > self._limits.buffered:
+            greediest = max(self._peers, key=lambda one: one.deframer.buffered)
+            log.warning("peer %s holds too much memory; dropping it", greediest.name)
+            greediest.drop()
+
+    async def _answer(self, peer: Peer, frame: Frame) -> None:
+        loop = asyncio.get_running_loop()
+        answers = self._receive(frame, peer.name.rsplit(":", 1)[0])
+        while True:
+            try:
+                answer = await loop.run_in_executor(self._pool, _next, answers)
+            except receiver.NotStored:
+                # No answer: a sender keeps what was not answered, and sends it again.
+                log.error("a message of %s could not be stored; closing its connection", peer.name)
+                raise ConnectionAbortedError from None
+            if answer is None:
+                return
+            peer.writer.write(mllp.frame(answer))
+            try:
+                async with asyncio.timeout(self._limits.answer_seconds):
+                    await peer.writer.drain()
+            except TimeoutError:
+                raise ConnectionAbortedError from None
+
+
+def _next(answers: Iterator[bytes]) -> bytes | None:
+    """One step of the database work, in a thread of the pool with a connection of its own."""
+    close_old_connections()
+    try:
+        return next(answers, None)
+    except BaseException:
+        # A broken session is not kept for the next message.
+        connections["default"].close_if_unusable_or_obsolete()
+        raise

@@ -1,0 +1,208 @@
+"""From a frame's bytes to the answer: stored (commit 1), applied with its answer (commit 2), then answered.
+
+Runs in the listener's threads; knows nothing of sockets.
+"""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, transaction
+
+from interfaces import engine
+from interfaces.engine import Arrival, Verdict
+from interfaces.hl7 import ack, er7, mllp
+from interfaces.hl7.ack import Header, Problem, Unsupported
+from interfaces.hl7.er7 import Message
+from interfaces.hl7.inbound import reader_for
+from interfaces.hl7.reading import Context, Outcome, placed
+from interfaces.models import Endpoint, InboundMessage, Protocol
+from interfaces.states import InboundState
+from ris.audit.trail import record_access, working_for
+from ris.core.errors import RisError
+from ris.core.identifiers import new_control_id
+
+log = logging.getLogger(__name__)
+
+#: 2.2 to 2.8.2 are read alike; later ones may have moved what we read (MLLP-10).
+VERSIONS = {"2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2"}
+_TRIES = 3
+
+
+class NotStored(Exception):
+    """The database did not take the message. The peer gets no answer and will send it again."""
+
+
+def receive(frame: mllp.Frame, peer: str) -> Iterator[bytes]:
+    """Answer a frame; usually one message, in enhanced mode up to two. Raises NotStored.
+
+    An answer is yielded only after the commit it speaks of.
+    """
+    raw = frame.message
+    header = ack.header_of(raw, None)
+    try:
+        endpoint = endpoint_of(header)
+        message, fresh = engine.store(
+            Arrival(
+                raw=raw, endpoint=endpoint, peer=peer, control_id=header.control_id, type=header.kind,
+                sender=f"{header.sending_application}|{header.sending_facility}",
+            )
+        )  # fmt: skip
+        if not fresh and message.status == InboundState.PROCESSED:
+            engine.count_repeat(message)
+            answered = True
+        else:
+            answered = False
+            if ack.wants(header.accept_ack, accepted=True) and not frame.oversize:
+                yield ack.build(header, "CA", control_id=new_control_id())
+            message = apply(message.pk, oversize=frame.oversize)
+    except (OperationalError, InterfaceError) as error:
+        raise NotStored from error
+    if answered and ack.wants(header.accept_ack, accepted=True):
+        yield ack.build(header, "CA", control_id=new_control_id())
+    accepted = message.status == InboundState.PROCESSED
+    if not header.enhanced or ack.wants(header.application_ack, accepted=accepted):
+        yield bytes(message.ack or b"")
+
+
+def endpoint_of(header: Header) -> Endpoint | None:
+    """The partner whose MSH-3 and MSH-4 these are; the closest match wins, a blank matches any."""
+    application = header.sending_application.split("^")[0]
+    facility = header.sending_facility.split("^")[0]
+    candidates = Endpoint.objects.select_related("user").filter(
+        protocol=Protocol.MLLP, direction="in", active=True,
+        match_application__in=("", application), match_facility__in=("", facility),
+    )  # fmt: skip
+    return max(
+        candidates,
+        key=lambda one: (bool(one.match_application) + bool(one.match_facility), one.pk),
+        default=None,
+    )
+
+
+def apply(pk: int, *, oversize: bool = False) -> InboundMessage:
+    """Apply a stored message once, whoever else tries at the same time; returns it with its answer.
+
+    Raises OperationalError when the database does not let it; the message then waits for `recover`.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            return _apply(pk, oversize=oversize)
+        except (OperationalError, IntegrityError):
+            # A deadlock, or somebody added the same row at the same moment: a second look finds it.
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+@transaction.atomic
+def _apply(pk: int, *, oversize: bool) -> InboundMessage:
+    message = engine.lock_received(pk)
+    if message is None:
+        return InboundMessage.objects.get(pk=pk)
+    endpoint = message.endpoint
+    raw = bytes(message.raw)
+    header = ack.header_of(raw, None)
+    control_id = new_control_id()
+    parsed: Message | None = None
+    with working_for(f"{endpoint.name} {message.peer}" if endpoint else message.peer):
+        try:
+            if oversize:
+                raise er7.Unreadable(
+                    f"The message is larger than {mllp.MAX_MESSAGE // 1024 // 1024} MB; send it in parts."
+                )
+            parsed = er7.read(raw, endpoint.encoding if endpoint else "UNICODE UTF-8")
+            header = ack.header_of(raw, parsed)
+            check_header(header)
+            if endpoint is None:
+                raise Unsupported(
+                    "No partner is set up here under this MSH-3 and MSH-4.", hl7_code="207", location="MSH-3"
+                )
+            check_processing(header, endpoint)
+            read = reader_for(header.type, header.trigger)
+            parsed.check_shape()
+            with transaction.atomic():
+                outcome = read(parsed, Context(endpoint, header))
+        except RisError as error:
+            problem = ack.problem_of(placed(error))
+            _note_refusal(message, endpoint, problem)
+            verdict = _refusal(header, problem, control_id, InboundState.REJECTED)
+        except DataError:
+            problem = Problem("AE", "102", "", "A value is longer or larger than the record can hold.")
+            verdict = _refusal(header, problem, control_id, InboundState.REJECTED)
+        except (OperationalError, IntegrityError, InterfaceError):
+            raise
+        except Exception as error:  # the edge of the listener: one message must not stop the others
+            _log(message, error)
+            verdict = _refusal(header, ack.INTERNAL_ERROR, control_id, InboundState.FAILED)
+        else:
+            verdict = _acceptance(header, outcome, control_id)
+    message.type = header.kind
+    engine.settle(message, verdict)
+    return message
+
+
+def check_header(header: Header) -> None:
+    """MSH by itself (conformance 2.1): raises Unsupported or, for what is absent, an AR as well."""
+    for value, location in (
+        (header.control_id, "MSH-10"),
+        (header.type, "MSH-9"),
+        (header.processing_id, "MSH-11"),
+        (header.version, "MSH-12"),
+    ):
+        if not value:
+            raise Unsupported("This field of the header is required.", hl7_code="101", location=location)
+    if len(header.control_id) >= 200:
+        raise Unsupported("The message control id is too long.", hl7_code="102", location="MSH-10")
+    if header.version not in VERSIONS:
+        raise Unsupported("Versions 2.2 to 2.8 are taken here.", hl7_code="203", location="MSH-12")
+
+
+def check_processing(header: Header, endpoint: Endpoint) -> None:
+    """MSH-11: production only, unless the endpoint's profile says more (`processing=PT`)."""
+    if header.processing_id not in endpoint.option("processing", "P"):
+        raise Unsupported(
+            "This receiver takes production messages (P) from this sender.", hl7_code="202", location="MSH-11"
+        )
+
+
+def _acceptance(header: Header, outcome: Outcome, control_id: str) -> Verdict:
+    return Verdict(
+        InboundState.PROCESSED, "AA", ack.build(header, "AA", control_id=control_id),
+        patient_id=outcome.patient.pk if outcome.patient else None, accession_number=outcome.accession_number,
+    )  # fmt: skip
+
+
+def _refusal(header: Header, problem: Problem, control_id: str, status: InboundState) -> Verdict:
+    return Verdict(
+        status, problem.ack_code, ack.build(header, problem.ack_code, control_id=control_id, problem=problem),
+        error_code=problem.code, error_location=problem.location, error_text=problem.text,
+    )  # fmt: skip
+
+
+def _note_refusal(message: InboundMessage, endpoint: Endpoint | None, problem: Problem) -> None:
+    record_access(
+        endpoint.user if endpoint else None, "message.refused", subject=f"message:{message.pk}", outcome="refused",
+        reason=f"{problem.code} {problem.location}",
+    )  # fmt: skip
+    log.info("message %s refused: %s %s %s", message.pk, problem.ack_code, problem.code, problem.location)
+
+
+def _log(message: InboundMessage, error: Exception) -> None:
+    """Where it broke, not on what: an exception's text may hold what the message held."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("message %s could not be processed: %s\n%s", message.pk, type(error).__name__, frames)
+
+
+def recover(older_than: timedelta = timedelta()) -> int:
+    """Apply what a killed listener had stored but not applied; how many were handled."""
+    handled = 0
+    for pk in engine.unapplied(Protocol.MLLP, older_than):
+        try:
+            apply(pk)
+        except Error as error:
+            log.warning("message %s still waits: %s", pk, type(error).__name__)
+        else:
+            handled += 1
+    return handled
