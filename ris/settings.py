@@ -124,7 +124,7 @@ def _database(url: str) -> dict[str, object]:
 
 
 DATABASES = {"default": _database(_database_url or _embedded.database_url())}
-RIS_APPLICATION_ROLE = DATABASES["default"]["USER"]
+RIS_APPLICATION_ROLE = str(DATABASES["default"]["USER"])
 # Who may change tables: `migrate` and `grants` connect as this role, nothing else does.
 RIS_OWNER_DATABASE = {
     name: value

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import django
 import pytest
@@ -11,6 +13,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from ris.supervisor.places import APPLICATION
 from ris.supervisor.roles import grant
 from tests import servers
+from tests.stack import Stack
 
 # Settings are read when they are first touched, so the environment stands before Django does.
 # Under xdist the first process starts the servers and its workers inherit their addresses.
@@ -44,7 +47,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 @pytest.fixture
 def as_application(db: None) -> None:
-    """Run the rest of the test with the rights of a running service: no DDL, append-only rows stay as they are."""
+    """Run the rest of the test with a running service's rights: no DDL, append-only rows stay as they are."""
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL ROLE {APPLICATION}")
 
@@ -59,3 +62,24 @@ def _tests_may_empty_append_only_tables() -> None:
         return ["SET LOCAL session_replication_role = replica", *statements]
 
     connection.ops.sql_flush = guarded_flush  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
+    """Starts departments of the test's own: `up()` waits for READY; see `Stack` for what it takes."""
+    stacks: list[Stack] = []
+
+    def start(name: str = "data", *arguments: str, **choices: str) -> Stack:
+        stacks.append(Stack(tmp_path / name, *arguments, **choices))
+        return stacks[-1].start()
+
+    yield start
+    for stack in stacks:
+        stack.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One department with the bare seed, shared by all tests that only use it."""
+    with Stack(tmp_path_factory.mktemp("stack") / "data") as shared:
+        yield shared

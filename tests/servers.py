@@ -14,7 +14,7 @@ from ris.supervisor.places import OWNER, Places
 
 
 def start() -> Places:
-    # Not below pytest's own directory: the path must stay short enough for a socket, and root's servers run as nobody.
+    # Not below pytest's own directory: a socket's path is short, and root's servers run as nobody.
     data = Path(tempfile.mkdtemp(prefix="ris-test-"))
     data.chmod(0o711)
     places = Places(data)

@@ -36,7 +36,7 @@ class Identity:
         if directory.stat().st_uid != self.owner:
             if os.geteuid() != 0:
                 raise CannotStart(
-                    f"{directory} belongs to another user; start as that user or name another --data directory."
+                    f"{directory} belongs to another user; start as that user or choose another --data."
                 )
             for folder, _, files in os.walk(directory):
                 for path in (folder, *(os.path.join(folder, name) for name in files)):
@@ -47,8 +47,9 @@ class Identity:
 def choose_identity(program: Path, directory: Path) -> Identity:
     """Find a way to run `program` on `directory` without being root; an ordinary user needs none.
 
-    Root becomes `nobody`. Where a closed directory (a virtualenv below /root) stands in the way, a user namespace
-    calls root's files nobody's, or, where namespaces are forbidden, nobody keeps the right to pass closed directories.
+    Root becomes `nobody`. Where a closed directory (a virtualenv below /root) stands in the way, a user
+    namespace calls root's files nobody's or, where namespaces are forbidden, nobody keeps the right to pass
+    closed directories.
     """
     if os.geteuid() != 0:
         return Identity(os.geteuid())

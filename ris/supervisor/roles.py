@@ -1,4 +1,4 @@
-"""Two database roles: the owner makes and changes tables, the application works in them and may do no more."""
+"""Two database roles: the owner makes and changes tables, the application works in them and no more."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,8 +28,8 @@ def as_owner() -> Iterator[None]:
 def grant(role: str) -> None:
     """Give `role` what a running service needs: rows, never tables; append-only rows only to read and to add.
 
-    A model says of itself that it is `append_only`. Triggers guard those rows as well, but a trigger can be switched
-    off by whoever may write the row: the missing right cannot.
+    A model says of itself that it is `append_only`. Triggers guard those rows as well, but whoever may write
+    a row can switch off its trigger; a missing right cannot be switched on.
     """
     role_name = sql.Identifier(role)
     tables: dict[bool, list[sql.Identifier]] = {True: [], False: []}

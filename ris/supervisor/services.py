@@ -57,7 +57,7 @@ class Service:
     address: str = ""  # what to listen on; once it listens, what it listens on
     is_store: bool = False  # stopped last
     stop: signal.Signals = signal.SIGTERM
-    # What ends it when the supervisor was killed: nobody is left to insist, and what counts is in the database.
+    # What ends it when the supervisor was killed: nobody is left to insist, and the database keeps what counts.
     death: signal.Signals = signal.SIGKILL
     patience: float = 0.0  # seconds in which the first start may fail and be tried again
     popen: dict[str, Any] = field(default_factory=dict)
@@ -194,6 +194,7 @@ class Supervisor:
                     self._plan_restart(service, now)
                 elif not service.ready and service.look_ready():
                     say(f"{service.name} is back")
+                    self.write_status()
             if now - looked_at_logs > 60:
                 looked_at_logs = now
                 self._shorten_logs()
@@ -216,7 +217,12 @@ class Supervisor:
 
     def write_status(self) -> None:
         services = {
-            service.name: {"pid": service.pid, "address": service.address, "restarts": service.restarts}
+            service.name: {
+                "pid": service.pid,
+                "address": service.address,
+                "restarts": service.restarts,
+                "ready": service.ready,
+            }
             for service in self.services
         }
         write_private(
@@ -231,6 +237,7 @@ class Supervisor:
 
     def _plan_restart(self, service: Service, now: float) -> None:
         status = service.reap()
+        service.ready = False
         service.failures = 1 if now - service.started > LONG_LIFE else service.failures + 1
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (service.failures - 1))
         service.restart_at = now + pause

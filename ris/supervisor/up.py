@@ -1,4 +1,4 @@
-"""`manage.py up`: everything one machine needs, under one supervisor. Imports no Django, so it stays small."""
+"""`manage.py up`: everything one machine needs, under one supervisor, which loads no Django and stays small."""
 
 import argparse
 import fcntl
@@ -171,7 +171,7 @@ def start_stores(supervisor: Supervisor) -> None:
             is_store=True,
             stop=stop,
             death=stop,
-            patience=20.0,  # the server of a supervisor killed a moment ago may still be writing its last page
+            patience=20.0,  # the server of a supervisor killed just now may still be writing its last page
             popen=server.popen(),
         )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from celery import current_app
 from django.db import Error, connection
@@ -36,9 +37,10 @@ def database_answers() -> bool:
 
 def broker_answers() -> bool:
     options = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
-    with current_app.connection_for_write(transport_options=options) as broker:
-        with contextlib.suppress(*broker.connection_errors, *broker.channel_errors):
-            return bool(broker.default_channel.client.ping())
+    broker = current_app.connection_for_write(transport_options=options)
+    with broker, contextlib.suppress(*broker.connection_errors, *broker.channel_errors):
+        channel: Any = broker.default_channel  # Redis's own, with its client
+        return bool(channel.client.ping())
     return False
 
 
@@ -51,7 +53,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 class Queues(Collector):
-    """The lengths and ages of the queues, asked of the database at each look: every process tells the same."""
+    """The lengths and ages of the queues, asked of the database: every process tells the same."""
 
     def collect(self) -> Iterator[Metric]:
         if not database_answers():

@@ -15,7 +15,7 @@ class Command(BaseCommand):
         parser.add_argument("--role", default="", help="default: the user of DATABASE_URL")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        role = options["role"] or settings.DATABASES["default"]["USER"]
+        role: str = options["role"] or settings.RIS_APPLICATION_ROLE
         if role == settings.RIS_OWNER_DATABASE["USER"]:
             self.stdout.write(
                 f"Nothing to grant: {role} owns the tables and is what the services connect as."

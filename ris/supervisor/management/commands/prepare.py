@@ -20,7 +20,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            version = connection.pg_version // 10000
+            with connection.cursor() as cursor:
+                cursor.execute("SHOW server_version_num")
+                version = int(cursor.fetchone()[0]) // 10000
         except NotSupportedError as refusal:  # older than Django itself can use
             raise CommandError(str(refusal)) from None
         if version < OLDEST_POSTGRES:
