@@ -18,5 +18,7 @@ def charge_for(user: User, pk: int) -> Charge:
     )
     if charge is None:
         raise NotFound("There is no such charge.")
-    record_access(user, "charge.view", patient=charge.exam.order.patient_id, subject=charge.exam.order.accession_number)
+    record_access(
+        user, "charge.view", patient=charge.exam.order.patient_id, subject=charge.exam.order.accession_number
+    )
     return charge

@@ -24,7 +24,9 @@ def capture_charge(exam: Exam, component: str, *, by: User, at: datetime | None 
     """
     require(by, "charge.capture")
     order = orders.locked(exam.order)
-    present = Charge.objects.filter(procedure=exam.procedure, component=component).exclude(status=ChargeStatus.VOIDED)
+    present = Charge.objects.filter(procedure=exam.procedure, component=component).exclude(
+        status=ChargeStatus.VOIDED
+    )
     charge = present.first()
     if charge is not None:
         return charge
@@ -48,7 +50,12 @@ def capture_charge(exam: Exam, component: str, *, by: User, at: datetime | None 
 
 def _locked(charge: Charge) -> Charge:
     orders.locked(charge.exam.order)
-    fresh = Charge.objects.select_for_update(of=("self",)).select_related("exam__order").filter(pk=charge.pk).first()
+    fresh = (
+        Charge.objects.select_for_update(of=("self",))
+        .select_related("exam__order")
+        .filter(pk=charge.pk)
+        .first()
+    )
     if fresh is None:
         raise NotFound("There is no such charge.")
     return fresh
@@ -79,7 +86,9 @@ def release_charge(charge: Charge, *, by: User) -> Charge:
         charge.code = exam_type.technical_code if technical else exam_type.professional_code
     fee = Fee.objects.filter(code=charge.code).first()
     if fee is None:
-        raise MissingData(f"There is no fee for code {charge.code or '(none)'}. Add it to the catalogue first.")
+        raise MissingData(
+            f"There is no fee for code {charge.code or '(none)'}. Add it to the catalogue first."
+        )
     charge.amount = fee.amount
     charge.currency = fee.currency
     charge.reason = ""

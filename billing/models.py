@@ -46,7 +46,9 @@ class Charge(StatusRecord):
         constraints = [
             CHARGE_FLOW.check("charge_status_known"),
             models.UniqueConstraint(
-                fields=["procedure", "component"], condition=~Q(status=ChargeStatus.VOIDED), name="component_charged_once"
+                fields=["procedure", "component"],
+                condition=~Q(status=ChargeStatus.VOIDED),
+                name="component_charged_once",
             ),
         ]
         indexes = [

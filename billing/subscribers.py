@@ -10,11 +10,16 @@ from ris.exams.models import Exam
 
 @subscriber("billing.technical", "exam.completed")
 def charge_technical(event: Event) -> None:
-    capture_charge(Exam.objects.get(pk=event.facts["exam"]), Component.TECHNICAL, by=system_user("billing"), at=event.at)
+    capture_charge(
+        Exam.objects.get(pk=event.facts["exam"]), Component.TECHNICAL, by=system_user("billing"), at=event.at
+    )
 
 
 @subscriber("billing.professional", "report.signed")
 def charge_professional(event: Event) -> None:
     capture_charge(
-        Exam.objects.get(pk=event.facts["exam"]), Component.PROFESSIONAL, by=system_user("billing"), at=event.at
+        Exam.objects.get(pk=event.facts["exam"]),
+        Component.PROFESSIONAL,
+        by=system_user("billing"),
+        at=event.at,
     )

@@ -18,5 +18,7 @@ def appointment_for(user: User, pk: int) -> Appointment:
     )
     if appointment is None:
         raise NotFound("There is no such appointment.")
-    record_access(user, "appointment.view", patient=appointment.patient_id, subject=appointment.order.accession_number)
+    record_access(
+        user, "appointment.view", patient=appointment.patient_id, subject=appointment.order.accession_number
+    )
     return appointment

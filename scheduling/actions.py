@@ -43,7 +43,9 @@ def book(
         require(by, "schedule.overbook")
     order = orders.locked(order)
     if order.status != OrderStatus.REQUESTED:
-        raise IllegalTransition(f"This order is {order.get_status_display().lower()}; only a requested one can be booked.")
+        raise IllegalTransition(
+            f"This order is {order.get_status_display().lower()}; only a requested one can be booked."
+        )
     exam_type, during = _fitting(order, room, start, by=by, at=at)
     room = _hold_resources(order.patient, room)
     try:
@@ -70,7 +72,9 @@ def _fitting(
     procedures = list(order.procedures.select_related("procedure_type"))
     types = [one.procedure_type for one in procedures]
     if not types or None in types:
-        raise MissingData("The exam code of this order is not known yet. Match it first.", location="procedure_type")
+        raise MissingData(
+            "The exam code of this order is not known yet. Match it first.", location="procedure_type"
+        )
     exam_type = types[0]
     assert exam_type is not None
     for one in procedures:
@@ -106,7 +110,9 @@ def _check_open(room: Room, start: datetime, end: datetime, by: User) -> None:
 def _hold_resources(patient: Patient, room: Room) -> Room:
     """Lock patient, then room. Without it two bookers could deadlock on the exclusion constraint."""
     Patient.objects.select_for_update(no_key=True).get(pk=patient.pk)
-    return Room.objects.select_for_update(no_key=True, of=("self",)).select_related("facility").get(pk=room.pk)
+    return (
+        Room.objects.select_for_update(no_key=True, of=("self",)).select_related("facility").get(pk=room.pk)
+    )
 
 
 def _taken(
@@ -146,7 +152,9 @@ def _clock(appointment: Appointment) -> str:
 
 def _plan_steps(appointment: Appointment) -> None:
     stations = [one.ae_title for one in appointment.room.stations.filter(active=True)]
-    for procedure in RequestedProcedure.objects.filter(order=appointment.order).select_related("procedure_type"):
+    for procedure in RequestedProcedure.objects.filter(order=appointment.order).select_related(
+        "procedure_type"
+    ):
         exam_type = procedure.procedure_type
         assert exam_type is not None, "an unknown code is never booked"
         ScheduledProcedureStep.objects.create(
@@ -197,7 +205,9 @@ def reschedule(
     appointment, order = _locked(appointment)
     _check_version(appointment, version)
     if appointment.status not in {AppointmentStatus.BOOKED, AppointmentStatus.CONFIRMED}:
-        raise IllegalTransition(f"This patient is {appointment.get_status_display().lower()}; the time can no longer move.")
+        raise IllegalTransition(
+            f"This patient is {appointment.get_status_display().lower()}; the time can no longer move."
+        )
     exam_type, during = _fitting(order, room, start, by=by, at=at)
     room = _hold_resources(appointment.patient, room)
     appointment.room = room
@@ -258,7 +268,12 @@ def mark_no_show(appointment: Appointment, *, by: User, at: datetime | None = No
     _end(appointment, AppointmentStatus.NO_SHOW, reason="No-show", at=at)
     orders.mark_unscheduled(order, at=at)
     record(
-        "patient.no_show", order.subject, by=by, patient=order.patient_id, order=order.pk, appointment=appointment.pk
+        "patient.no_show",
+        order.subject,
+        by=by,
+        patient=order.patient_id,
+        order=order.pk,
+        appointment=appointment.pk,
     )
     return appointment
 
@@ -311,7 +326,12 @@ def check_in(
     appointment.move(AppointmentStatus.ARRIVED, at=at)
     _move_steps(appointment, StepStatus.ARRIVED, at=at)
     record(
-        "patient.arrived", order.subject, by=by, patient=order.patient_id, order=order.pk, appointment=appointment.pk
+        "patient.arrived",
+        order.subject,
+        by=by,
+        patient=order.patient_id,
+        order=order.pk,
+        appointment=appointment.pk,
     )
     return appointment
 
@@ -322,7 +342,9 @@ def undo_check_in(appointment: Appointment, *, by: User, at: datetime | None = N
     require(by, "appointment.check_in")
     appointment, order = _locked(appointment)
     if appointment.status not in {AppointmentStatus.ARRIVED}:
-        raise IllegalTransition(f"This patient is {appointment.get_status_display().lower()}; the check-in stands.")
+        raise IllegalTransition(
+            f"This patient is {appointment.get_status_display().lower()}; the check-in stands."
+        )
     appointment.move(AppointmentStatus.BOOKED, at=at)
     appointment.arrived_at = None
     appointment.save(update_fields=["arrived_at"])
@@ -342,7 +364,12 @@ def make_ready(appointment: Appointment, *, by: User, at: datetime | None = None
     appointment.move(AppointmentStatus.READY, at=at)
     _move_steps(appointment, StepStatus.READY, at=at)
     record(
-        "patient.ready", order.subject, by=by, patient=order.patient_id, order=order.pk, appointment=appointment.pk
+        "patient.ready",
+        order.subject,
+        by=by,
+        patient=order.patient_id,
+        order=order.pk,
+        appointment=appointment.pk,
     )
     return appointment
 
@@ -394,7 +421,11 @@ def start_steps(order: Order, *, at: datetime | None = None) -> None:
 
 def reopen_steps(order: Order, *, at: datetime | None = None) -> bool:
     """The wrong entry was started (110514): back on the worklist. Whether there was a plan to go back to."""
-    appointment = Appointment.objects.select_for_update().filter(order=order, status=AppointmentStatus.FULFILLED).first()
+    appointment = (
+        Appointment.objects.select_for_update()
+        .filter(order=order, status=AppointmentStatus.FULFILLED)
+        .first()
+    )
     if appointment is None:
         return False
     appointment.move(AppointmentStatus.ARRIVED, at=at)

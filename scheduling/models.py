@@ -49,7 +49,11 @@ class Block(models.Model):
                 name="block_has_a_beginning_and_an_end",
             ),
         ]
-        indexes = [GistIndex(fields=["room", "during"], name="blocks_of_a_room", opclasses=["gist_int8_ops", "range_ops"])]
+        indexes = [
+            GistIndex(
+                fields=["room", "during"], name="blocks_of_a_room", opclasses=["gist_int8_ops", "range_ops"]
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.room}: {self.reason}"
@@ -103,12 +107,14 @@ class Appointment(StatusRecord):
 
     @property
     def starts_at(self) -> datetime:
-        starts: datetime = self.during.lower
+        starts = self.during.lower
+        assert starts is not None, "the database refuses an open beginning"
         return starts
 
     @property
     def ends_at(self) -> datetime:
-        ends: datetime = self.during.upper
+        ends = self.during.upper
+        assert ends is not None, "the database refuses an open end"
         return ends
 
 
@@ -134,7 +140,9 @@ class ScheduledProcedureStep(StatusRecord):
         constraints = [STEP_FLOW.check("step_status_known")]
         indexes = [
             # The worklist C-FIND: what is still to be done, by start.
-            models.Index(fields=["starts_at", "id"], condition=Q(status__in=ON_WORKLIST), name="steps_on_worklist"),
+            models.Index(
+                fields=["starts_at", "id"], condition=Q(status__in=ON_WORKLIST), name="steps_on_worklist"
+            ),
         ]
         triggers = [STEP_FLOW.trigger(), never_deleted()]
 

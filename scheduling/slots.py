@@ -80,6 +80,8 @@ def find_slots(
     for model, extra in ((Appointment, {"status__in": LIVE}), (Block, {})):
         rows = model._default_manager.filter(room__in=rooms, during__overlap=(earliest, until), **extra)
         for room_id, during in rows.values_list("room_id", "during"):
+            assert during.lower is not None, "the database refuses open ends"
+            assert during.upper is not None, "the database refuses open ends"
             taken[room_id].append((during.lower, during.upper))
     needed = timedelta(minutes=procedure_type.duration_minutes)
     found: list[Slot] = []
@@ -97,7 +99,9 @@ def _slots_of_room(
     openings = list(room.openings.all())
     given = 0
     for offset in range(days + 1):
-        for free_from, free_until in free_spans(opening_spans(room, first_day + timedelta(days=offset), openings), taken):
+        for free_from, free_until in free_spans(
+            opening_spans(room, first_day + timedelta(days=offset), openings), taken
+        ):
             at = _on_grid(max(free_from, earliest), zone)
             while at + needed <= free_until and given < limit:
                 yield Slot(room, at, at + needed)

@@ -13,8 +13,21 @@ from django.db import connection, transaction
 
 from ris.audit.models import AuditEvent, AuditSeal
 
-_FIELDS = ["id", "at", "xid", "cluster", "user", "username", "action", "patient", "subject", "source", "reason",
-           "outcome", "details"]
+_FIELDS = [
+    "id",
+    "at",
+    "xid",
+    "cluster",
+    "user",
+    "username",
+    "action",
+    "patient",
+    "subject",
+    "source",
+    "reason",
+    "outcome",
+    "details",
+]
 _GENESIS = "0" * 64
 
 
@@ -31,7 +44,9 @@ def _digest(previous: str, cluster: int, from_xid: int, upto_xid: int) -> tuple[
     count = 0
     rows = AuditEvent.objects.filter(cluster=cluster, xid__gte=from_xid, xid__lt=upto_xid).order_by("id")
     for row in rows.values_list(*_FIELDS).iterator(chunk_size=2000):
-        values = [value.timestamp() if name == "at" else value for name, value in zip(_FIELDS, row, strict=True)]
+        values = [
+            value.timestamp() if name == "at" else value for name, value in zip(_FIELDS, row, strict=True)
+        ]
         chain.update(json.dumps(values, sort_keys=True, ensure_ascii=False).encode())
         count += 1
     return chain.hexdigest(), count
@@ -52,7 +67,9 @@ def seal() -> AuditSeal | None:
     if not AuditEvent.objects.filter(cluster=cluster, xid__gte=from_xid, xid__lt=horizon).exists():
         return None
     digest, rows = _digest(last.digest if last else _GENESIS, cluster, from_xid, horizon)
-    return AuditSeal.objects.create(cluster=cluster, from_xid=from_xid, upto_xid=horizon, rows=rows, digest=digest)
+    return AuditSeal.objects.create(
+        cluster=cluster, from_xid=from_xid, upto_xid=horizon, rows=rows, digest=digest
+    )
 
 
 def verify() -> Iterator[Break]:

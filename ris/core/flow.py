@@ -60,9 +60,7 @@ class StatusRecord(models.Model):
         """
         if not self.flow.allows(self.status, to):
             noun = self._meta.verbose_name
-            raise IllegalTransition(
-                f"This {noun} is {_words(self.status)}; it cannot become {_words(to)}."
-            )
+            raise IllegalTransition(f"This {noun} is {_words(self.status)}; it cannot become {_words(to)}.")
         moment = at or timezone.now()
         self.status = str(to)
         self.status_at = moment

@@ -39,6 +39,14 @@ def next_number(sequence: str) -> int:
     return int(number)
 
 
+#: The number, the server's start and the database it lies in.
+CONTROL_ID = """
+SELECT nextval('core_control_id'), extract(epoch FROM pg_postmaster_start_time())::bigint,
+       (SELECT oid::bigint FROM pg_database WHERE datname = current_database())
+"""
+_YEAR_2020 = 1_577_836_800
+
+
 def new_control_id() -> str:
     """A message control id (MSH-10, at most 20 characters) that is not repeated after a restore.
 
@@ -46,15 +54,12 @@ def new_control_id() -> str:
     lies in a database made anew: both stand before the number.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT nextval('core_control_id'), extract(epoch FROM pg_postmaster_start_time())::bigint,"
-            " (SELECT oid::bigint FROM pg_database WHERE datname = current_database())"
-        )
-        number, started, database = cursor.fetchone()
+        cursor.execute(CONTROL_ID)
+        return control_id(*cursor.fetchone())
+
+
+def control_id(number: int, started: int, database: int) -> str:
     return f"{base36(started - _YEAR_2020)}{base36(database % 1296).rjust(2, '0')}{base36(number)}"
-
-
-_YEAR_2020 = 1_577_836_800
 
 
 def new_accession_number(prefix: str, year: int) -> str:

@@ -26,7 +26,9 @@ class PersonName:
         return f"{shown} ({self.prefix})" if self.prefix else shown
 
     def stripped(self) -> "PersonName":
-        return replace(self, **{field: " ".join(getattr(self, field).split()) for field in self.__annotations__})
+        return replace(
+            self, **{field: " ".join(getattr(self, field).split()) for field in self.__annotations__}
+        )
 
 
 def fold(text: str) -> str:
@@ -37,5 +39,23 @@ def fold(text: str) -> str:
 
 
 # Letters that NFKD leaves whole.
-_LETTERS = str.maketrans({"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ß": "ss", "æ": "ae", "Æ": "AE",
-                          "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "TH", "ı": "i", "'": None, "’": None})
+_LETTERS = str.maketrans(
+    {
+        "ø": "o",
+        "Ø": "O",
+        "ł": "l",
+        "Ł": "L",
+        "đ": "d",
+        "Đ": "D",
+        "ß": "ss",
+        "æ": "ae",
+        "Æ": "AE",
+        "œ": "oe",
+        "Œ": "OE",
+        "þ": "th",
+        "Þ": "TH",
+        "ı": "i",
+        "'": None,
+        "’": None,
+    }
+)

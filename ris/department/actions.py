@@ -28,7 +28,10 @@ def save_record(instance: Model, *, by: User) -> Model:
     instance.save()
     noun = instance._meta.model_name
     record(
-        f"department.{'added' if created else 'changed'}", f"department:{noun}:{instance.pk}", by=by, record=instance.pk
+        f"department.{'added' if created else 'changed'}",
+        f"department:{noun}:{instance.pk}",
+        by=by,
+        record=instance.pk,
     )
     return instance
 
@@ -117,7 +120,9 @@ def catalogue_diff(text: str) -> CatalogueDiff:
         changed = {name: value for name, value in values.items() if before.get(name) != value}
         if changed:
             diff.changes.append(
-                CatalogueChange(line, code, {name: before[name] for name in changed} if known else {}, changed)
+                CatalogueChange(
+                    line, code, {name: before[name] for name in changed} if known else {}, changed
+                )
             )
         else:
             diff.unchanged += 1

@@ -62,7 +62,9 @@ class Room(models.Model):
 
     class Meta:
         ordering = ["position", "code"]
-        constraints = [models.UniqueConstraint(fields=["facility", "code"], name="room_code_once_per_facility")]
+        constraints = [
+            models.UniqueConstraint(fields=["facility", "code"], name="room_code_once_per_facility")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -75,7 +77,9 @@ class Station(models.Model):
     ae_title = models.CharField(
         max_length=16,
         unique=True,
-        validators=[RegexValidator(r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")],
+        validators=[
+            RegexValidator(r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$")
+        ],
     )
     name = models.CharField(max_length=16, blank=True)
     modality = models.CharField(max_length=16, choices=Modality)
@@ -150,7 +154,8 @@ class ProcedureType(models.Model):
         ordering = ["modality", "name"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(duration_minutes__gte=5, duration_minutes__lte=480), name="exam_takes_5_to_480_minutes"
+                condition=Q(duration_minutes__gte=5, duration_minutes__lte=480),
+                name="exam_takes_5_to_480_minutes",
             ),
         ]
 
@@ -166,7 +171,9 @@ class CodeMapping(models.Model):
     procedure_type = models.ForeignKey(ProcedureType, on_delete=models.PROTECT, related_name="mappings")
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["sender", "code"], name="code_means_one_exam_per_sender")]
+        constraints = [
+            models.UniqueConstraint(fields=["sender", "code"], name="code_means_one_exam_per_sender")
+        ]
 
     def __str__(self) -> str:
         return f"{self.sender} {self.code} -> {self.procedure_type}"

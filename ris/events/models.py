@@ -49,7 +49,9 @@ class Delivery(models.Model):
             # The relay's next open one, and "is there an earlier open one of this subject?".
             models.Index(fields=["id"], condition=Q(done_at=None), name="deliveries_open"),
             models.Index(
-                fields=["subscriber", "subject", "id"], condition=Q(done_at=None), name="deliveries_open_in_order"
+                fields=["subscriber", "subject", "id"],
+                condition=Q(done_at=None),
+                name="deliveries_open_in_order",
             ),
         ]
 

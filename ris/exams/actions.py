@@ -63,7 +63,12 @@ class PerformedChange:
 
 @transaction.atomic
 def start_exam(
-    order: Order, *, by: User, room: Room | None = None, station_ae_title: str = "", at: datetime | None = None
+    order: Order,
+    *,
+    by: User,
+    room: Room | None = None,
+    station_ae_title: str = "",
+    at: datetime | None = None,
 ) -> list[Exam]:
     """Begin the exams of an order by hand; one for each of its procedures.
 
@@ -77,7 +82,9 @@ def start_exam(
     procedures = list(order.procedures.select_related("procedure_type"))
     if any(one.procedure_type is None for one in procedures):
         raise MissingData("The exam code of this order is not known yet. Match it first.")
-    return _begin(order, procedures, by=by, room=room, station_ae_title=station_ae_title, at=at or timezone.now())
+    return _begin(
+        order, procedures, by=by, room=room, station_ae_title=station_ae_title, at=at or timezone.now()
+    )
 
 
 def _begin(
@@ -104,7 +111,11 @@ def _begin(
 
 def _locked(exam: Exam) -> tuple[Exam, Order]:
     order = orders.locked(exam.order)
-    fresh = Exam.objects.select_for_update(of=("self",)).select_related("procedure__procedure_type").get(pk=exam.pk)
+    fresh = (
+        Exam.objects.select_for_update(of=("self",))
+        .select_related("procedure__procedure_type")
+        .get(pk=exam.pk)
+    )
     fresh.order = order
     return fresh, order
 
@@ -123,7 +134,9 @@ def complete_exam(
 
 
 @transaction.atomic
-def discontinue_exam(exam: Exam, *, code: str, by: User, comment: str = "", at: datetime | None = None) -> Exam:
+def discontinue_exam(
+    exam: Exam, *, code: str, by: User, comment: str = "", at: datetime | None = None
+) -> Exam:
     """Stop the exam for a reason of CID 9301; 110514 means it was never begun (`undo_start`)."""
     require(by, "exam.perform")
     if code not in DISCONTINUATION_REASONS:
@@ -208,7 +221,7 @@ def begin_performed_step(new: NewPerformedStep, *, by: User) -> PerformedProcedu
                 sop_instance_uid=new.sop_instance_uid, performed_step_id=new.performed_step_id[:16],
                 station_ae_title=new.station_ae_title[:16], modality=new.modality[:16],
                 study_instance_uid=new.references[0].study_instance_uid if new.references else "",
-                accession_number=next((one.accession_number for one in new.references if one.accession_number), "")[:64],
+                accession_number=next((one.accession_number[:64] for one in new.references if one.accession_number), ""),
                 patient_id=new.patient_id[:64], patient_name=new.patient_name[:200], started_at=new.started_at,
                 status_at=new.started_at, attributes=new.attributes,
             )  # fmt: skip
@@ -241,7 +254,9 @@ def _referenced(reference: ScheduledReference) -> RequestedProcedure | None:
     return found
 
 
-def _attach(step: PerformedProcedureStep, order: Order, procedures: list[RequestedProcedure], *, by: User) -> None:
+def _attach(
+    step: PerformedProcedureStep, order: Order, procedures: list[RequestedProcedure], *, by: User
+) -> None:
     if step.patient_id and not _is_patient(order, step.patient_id):
         _leave_to_a_person(step, "Its patient is not the patient of the order it names.", by=by)
         return
@@ -295,7 +310,9 @@ def _apply(step: PerformedProcedureStep, change: PerformedChange) -> None:
 
 
 @transaction.atomic
-def update_performed_step(sop_instance_uid: str, change: PerformedChange, *, by: User) -> PerformedProcedureStep:
+def update_performed_step(
+    sop_instance_uid: str, change: PerformedChange, *, by: User
+) -> PerformedProcedureStep:
     """An N-SET that leaves the step in progress. Raises NotFound (0112H), IllegalTransition (0110H, A710H)."""
     require(by, "exam.perform")
     step = _locked_step(sop_instance_uid)
@@ -304,7 +321,9 @@ def update_performed_step(sop_instance_uid: str, change: PerformedChange, *, by:
 
 
 @transaction.atomic
-def complete_performed_step(sop_instance_uid: str, change: PerformedChange, *, by: User) -> PerformedProcedureStep:
+def complete_performed_step(
+    sop_instance_uid: str, change: PerformedChange, *, by: User
+) -> PerformedProcedureStep:
     """The modality has finished (RAD-7): its exams complete when none of their other steps is still in progress."""
     require(by, "exam.perform")
     step = _locked_step(sop_instance_uid)
@@ -321,7 +340,9 @@ def complete_performed_step(sop_instance_uid: str, change: PerformedChange, *, b
 
 
 @transaction.atomic
-def discontinue_performed_step(sop_instance_uid: str, change: PerformedChange, *, by: User) -> PerformedProcedureStep:
+def discontinue_performed_step(
+    sop_instance_uid: str, change: PerformedChange, *, by: User
+) -> PerformedProcedureStep:
     """The modality has stopped: its exams stop too, unless another step of theirs was completed or goes on."""
     require(by, "exam.perform")
     step = _locked_step(sop_instance_uid)
@@ -373,7 +394,12 @@ def match_performed_step(step: PerformedProcedureStep, order: Order, *, by: User
     )  # fmt: skip
     step.exams.set(exams)
     record(
-        "performed_step.matched", order.subject, by=by, patient=order.patient_id, order=order.pk, performed_step=step.pk
+        "performed_step.matched",
+        order.subject,
+        by=by,
+        patient=order.patient_id,
+        order=order.pk,
+        performed_step=step.pk,
     )
     if step.status == PerformedStepStatus.COMPLETED:
         for exam in exams:
@@ -391,5 +417,11 @@ def discard_performed_step(step: PerformedProcedureStep, *, reason: str, by: Use
     step = PerformedProcedureStep.objects.select_for_update().get(pk=step.pk)
     step.problem = ""
     step.save(update_fields=["problem"])
-    record("performed_step.discarded", f"mpps:{step.pk}", by=by, performed_step=step.pk, reason=reason.strip()[:200])
+    record(
+        "performed_step.discarded",
+        f"mpps:{step.pk}",
+        by=by,
+        performed_step=step.pk,
+        reason=reason.strip()[:200],
+    )
     return step

@@ -40,7 +40,8 @@ class Exam(StatusRecord):
                 name="procedure_examined_once",
             ),
             models.CheckConstraint(
-                condition=Q(status=ExamStatus.IN_PROGRESS) | Q(ended_at__isnull=False), name="ended_exam_has_its_end"
+                condition=Q(status=ExamStatus.IN_PROGRESS) | Q(ended_at__isnull=False),
+                name="ended_exam_has_its_end",
             ),
         ]
         indexes = [
@@ -58,7 +59,9 @@ class PerformedProcedureStep(StatusRecord):
 
     flow = PERFORMED_STEP_FLOW
 
-    status = models.CharField(max_length=20, choices=PerformedStepStatus, default=PerformedStepStatus.IN_PROGRESS)
+    status = models.CharField(
+        max_length=20, choices=PerformedStepStatus, default=PerformedStepStatus.IN_PROGRESS
+    )
     sop_instance_uid = models.CharField(max_length=64, unique=True)
     performed_step_id = models.CharField(max_length=16, blank=True)
     exams = models.ManyToManyField(Exam, related_name="performed_steps", blank=True)
@@ -82,7 +85,9 @@ class PerformedProcedureStep(StatusRecord):
         constraints = [PERFORMED_STEP_FLOW.check("performed_step_status_known")]
         indexes = [
             # The reconciliation list.
-            models.Index(fields=["received_at"], condition=~Q(problem=""), name="performed_steps_to_reconcile"),
+            models.Index(
+                fields=["received_at"], condition=~Q(problem=""), name="performed_steps_to_reconcile"
+            ),
         ]
         triggers = [PERFORMED_STEP_FLOW.trigger(), never_deleted()]
 

@@ -95,7 +95,14 @@ def place_order(new: NewOrder, *, by: User, at: datetime | None = None) -> Order
         code_scheme=new.code_scheme or (exam_type.scheme if exam_type else ""), side=new.side,
         study_instance_uid=new_uid(), requested_procedure_id=f"{order.accession_number}-1",
     )  # fmt: skip
-    record("order.placed", order.subject, by=by, patient=patient.pk, order=order.pk, known_code=exam_type is not None)
+    record(
+        "order.placed",
+        order.subject,
+        by=by,
+        patient=patient.pk,
+        order=order.pk,
+        known_code=exam_type is not None,
+    )
     return order
 
 
@@ -119,12 +126,19 @@ def find_by_filler(number: str) -> Order | None:
 
 def locked(order: Order) -> Order:
     """The row, held until the transaction ends: every verb on an order begins with this."""
-    return Order.objects.select_for_update(of=("self",)).select_related("patient", "facility").get(pk=order.pk)
+    return (
+        Order.objects.select_for_update(of=("self",)).select_related("patient", "facility").get(pk=order.pk)
+    )
 
 
 @transaction.atomic
 def change_order(
-    order: Order, changes: Mapping[str, Any], *, by: User, version: int | None = None, at: datetime | None = None
+    order: Order,
+    changes: Mapping[str, Any],
+    *,
+    by: User,
+    version: int | None = None,
+    at: datetime | None = None,
 ) -> Order:
     """Change what is asked without changing which exam it is. Raises IllegalTransition once it is too late."""
     require(by, "order.change")
@@ -144,12 +158,14 @@ def change_order(
     changed = sorted(column for column, value in changes.items() if getattr(order, column) != value)
     for column in changed:
         value = changes[column]
-        limit = Order._meta.get_field(column).max_length if isinstance(value, str) else None
+        limit = getattr(Order._meta.get_field(column), "max_length", None) if isinstance(value, str) else None
         setattr(order, column, value[:limit] if limit else value)
     if changed:
         order.version += 1
         order.save(update_fields=[*changed, "version"])
-        record("order.changed", order.subject, by=by, patient=order.patient_id, order=order.pk, changed=changed)
+        record(
+            "order.changed", order.subject, by=by, patient=order.patient_id, order=order.pk, changed=changed
+        )
     return order
 
 
@@ -183,7 +199,12 @@ def release_order(order: Order, *, by: User, at: datetime | None = None) -> Orde
 
 @transaction.atomic
 def map_procedure(
-    procedure: RequestedProcedure, procedure_type: ProcedureType, *, by: User, remember: bool = False, side: str = ""
+    procedure: RequestedProcedure,
+    procedure_type: ProcedureType,
+    *,
+    by: User,
+    remember: bool = False,
+    side: str = "",
 ) -> RequestedProcedure:
     """Say which exam an unknown code means; `remember` applies it to the sender's later orders too."""
     require(by, "order.map_procedure")
@@ -212,7 +233,9 @@ def set_side(procedure: RequestedProcedure, side: str, *, by: User) -> Requested
     """Give the side that the order came without. Once the exam has started it stands."""
     require(by, "order.change")
     order = locked(procedure.order)
-    procedure = RequestedProcedure.objects.select_for_update().select_related("procedure_type").get(pk=procedure.pk)
+    procedure = (
+        RequestedProcedure.objects.select_for_update().select_related("procedure_type").get(pk=procedure.pk)
+    )
     if order.status not in {OrderStatus.REQUESTED, OrderStatus.HELD, OrderStatus.SCHEDULED}:
         raise IllegalTransition("The exam has started; its side can no longer change.")
     _check_side(procedure.procedure_type, side)

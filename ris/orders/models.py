@@ -91,7 +91,10 @@ class Side(models.TextChoices):
 
 
 class RequestedProcedure(models.Model):
-    """What is to be done and reported under one Study Instance UID. Without a `procedure_type` its code is not known here."""
+    """What is to be done and reported under one Study Instance UID.
+
+    Without a `procedure_type` its code is not known here and a person has to match it.
+    """
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="procedures")
     number = models.PositiveSmallIntegerField(default=1)

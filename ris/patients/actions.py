@@ -53,14 +53,18 @@ class NewVisit:
 
 #: Columns a change may name.
 CHANGEABLE = frozenset(
-    "family given middle prefix suffix ideographic phonetic birth_date sex phone mobile email address language"
-    " allergies alerts died_on restricted".split()
+    [
+        *["family", "given", "middle", "prefix", "suffix", "ideographic", "phonetic", "birth_date", "sex"],
+        *["phone", "mobile", "email", "address", "language", "allergies", "alerts", "died_on", "restricted"],
+    ]
 )
 
 
 def find_patient(value: str, authority: str) -> Patient | None:
     """The patient of an identifier; a retired record leads to the one it was merged into."""
-    known = PatientIdentifier.objects.select_related("patient").filter(value=value, authority=authority).first()
+    known = (
+        PatientIdentifier.objects.select_related("patient").filter(value=value, authority=authority).first()
+    )
     return survivor(known.patient) if known else None
 
 
@@ -114,7 +118,8 @@ def _add_identifier(patient: Patient, identifier: NewIdentifier, *, primary: boo
             )  # fmt: skip
     except IntegrityError:
         raise Duplicate(
-            f"Number {identifier.value} of {identifier.authority} already names another patient.", location="PID-3"
+            f"Number {identifier.value} of {identifier.authority} already names another patient.",
+            location="PID-3",
         ) from None
 
 
@@ -191,7 +196,15 @@ def open_visit(patient: Patient, new: NewVisit, *, by: User) -> Visit:
     )
     if visit.patient_id != patient.pk:
         raise Conflict("This visit number belongs to another patient.", location="PV1-19")
-    for column in ("patient_class", "location", "account", "attending", "referring", "pregnancy", "admitted_at"):
+    for column in (
+        "patient_class",
+        "location",
+        "account",
+        "attending",
+        "referring",
+        "pregnancy",
+        "admitted_at",
+    ):
         value = getattr(new, column)
         if value and not (column == "patient_class" and value == PatientClass.UNKNOWN):
             setattr(visit, column, value)
@@ -228,7 +241,7 @@ def _set(patient: Patient, column: str, value: Any) -> None:
     elif column == "sex":
         value = _checked_sex(value or Sex.UNKNOWN)
     elif isinstance(value, str):
-        limit = Patient._meta.get_field(column).max_length
+        limit = getattr(Patient._meta.get_field(column), "max_length", None)
         value = " ".join(value.split())[:limit]
     setattr(patient, column, value)
 

@@ -44,7 +44,9 @@ class Patient(models.Model):
     alerts = models.CharField(max_length=300, blank=True)
     died_on = models.CharField(max_length=10, blank=True)
     restricted = models.BooleanField(default=False)
-    merged_into = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="retired")
+    merged_into = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="retired"
+    )
     registered_at = models.DateTimeField(auto_now_add=True)
     #: EVN-2 or MSH-7 of the newest message applied; an older one does not overwrite a newer.
     updated_at = models.DateTimeField(null=True, blank=True)
@@ -59,13 +61,17 @@ class Patient(models.Model):
                 name="birth_date_is_a_date_or_part_of_one",
             ),
             models.CheckConstraint(condition=Q(sex__in=Sex.values), name="sex_in_table_0001"),
-            models.CheckConstraint(condition=~Q(merged_into=models.F("id")), name="patient_not_merged_into_itself"),
+            models.CheckConstraint(
+                condition=~Q(merged_into=models.F("id")), name="patient_not_merged_into_itself"
+            ),
         ]
         indexes = [
             # Search by fragments and by likeness.
             GinIndex(OpClass("search", name="gin_trgm_ops"), name="patient_search_trigrams"),
             # The worklist's Patient's Name key: prefixes of the folded family name.
-            models.Index(OpClass(models.functions.Upper("family"), name="text_pattern_ops"), name="patient_by_family"),
+            models.Index(
+                OpClass(models.functions.Upper("family"), name="text_pattern_ops"), name="patient_by_family"
+            ),
         ]
         triggers = [never_deleted()]
 

@@ -33,10 +33,16 @@ def open_report(exam: Exam, *, by: User, at: datetime | None = None) -> Report:
     require(by, "report.write")
     moment = at or timezone.now()
     order = orders.locked(exam.order)
-    exam = Exam.objects.select_for_update(of=("self",)).select_related("procedure__procedure_type").get(pk=exam.pk)
+    exam = (
+        Exam.objects.select_for_update(of=("self",))
+        .select_related("procedure__procedure_type")
+        .get(pk=exam.pk)
+    )
     exam.order = order
     if exam.status != ExamStatus.COMPLETED:
-        raise IllegalTransition(f"This exam is {exam.get_status_display().lower()}; it can be read once it is complete.")
+        raise IllegalTransition(
+            f"This exam is {exam.get_status_display().lower()}; it can be read once it is complete."
+        )
     reported = ReportedExam.objects.select_related("report").filter(exam=exam).first()
     if reported:
         report = _locked(reported.report)
@@ -48,7 +54,9 @@ def open_report(exam: Exam, *, by: User, at: datetime | None = None) -> Report:
     _take_lease(report, by, moment)
     Draft.objects.get_or_create(report=report, defaults={"sections": starting_text(exam), "author": by})
     if not reported:
-        record("report.opened", order.subject, by=by, patient=order.patient_id, exam=exam.pk, report=report.pk)
+        record(
+            "report.opened", order.subject, by=by, patient=order.patient_id, exam=exam.pk, report=report.pk
+        )
     return report
 
 
@@ -78,10 +86,14 @@ def starting_text(exam: Exam) -> list[Section]:
     templates = list(ReportTemplate.objects.filter(active=True))
     chosen = (
         next((one for one in templates if one.procedure_type_id == kind.pk), None)
-        or next((one for one in templates if one.modality == kind.modality and not one.procedure_type_id), None)
+        or next(
+            (one for one in templates if one.modality == kind.modality and not one.procedure_type_id), None
+        )
         or next((one for one in templates if not one.modality and not one.procedure_type_id), None)
     )
-    wording: list[Section] = chosen.sections if chosen else [text.section(heading) for heading in text.STANDARD]
+    wording: list[Section] = (
+        chosen.sections if chosen else [text.section(heading) for heading in text.STANDARD]
+    )
     filled = []
     for one in wording:
         body = one["text"]
@@ -96,10 +108,14 @@ def _draft(report: Report, version: int | None) -> Draft:
     if draft is None:
         signed = report.parts.order_by("-number").first()
         if signed is not None and signed.signed_by is not None:
-            raise IllegalTransition(f"This report was signed by {signed.signed_name}; nothing is open to write.")
+            raise IllegalTransition(
+                f"This report was signed by {signed.signed_name}; nothing is open to write."
+            )
         raise IllegalTransition("Nothing is open to write. Open the exam from the reading list.")
     if version is not None and version != draft.version:
-        raise Conflict("This text was changed in another window. Reload to see it; your words are still here.")
+        raise Conflict(
+            "This text was changed in another window. Reload to see it; your words are still here."
+        )
     return draft
 
 
@@ -261,7 +277,9 @@ def _begin_later(
     _take_lease(report, by, moment)
     draft = Draft.objects.filter(report=report).first()
     if draft is not None and draft.kind != kind:
-        raise Conflict(f"A{'n' if draft.kind == PartKind.ADDENDUM else ''} {draft.kind} of this report is open. Sign or discard it first.")
+        raise Conflict(
+            f"The {draft.get_kind_display().lower()} of this report is open. Sign or discard it first."
+        )
     if draft is None:
         Draft.objects.create(report=report, kind=kind, sections=sections, author=by)
     return report
