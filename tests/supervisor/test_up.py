@@ -1,0 +1,132 @@
+"""`manage.py up` as an operator sees it (contract.md)."""
+
+import json
+import os
+import socket
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack import Stack, still_running, until
+
+Up = Callable[..., Stack]
+
+
+def healthz(stack: Stack) -> dict[str, str]:
+    with urllib.request.urlopen(f"{stack.http}/healthz", timeout=5) as answer:
+        found: dict[str, str] = json.load(answer)
+    return found
+
+
+def is_well(stack: Stack) -> bool:
+    try:
+        return set(healthz(stack).values()) == {"ok"}
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A department of this module's own: its services get killed."""
+    with Stack(tmp_path_factory.mktemp("up") / "data", seed="none") as stack:
+        yield stack
+
+
+def test_ready_is_said_once_and_names_where_everything_listens(running: Stack) -> None:
+    assert [line for line in running.said().splitlines() if line.startswith("READY ")] == [
+        f"READY {json.dumps(running.ready)}"
+    ]
+    assert running.ready["data"] == str(running.places.data)
+    assert running.dicom[0] == "LIGHTBOX"
+    for address in (running.mllp, running.dicom[1:]):
+        socket.create_connection(address, timeout=5).close()
+    assert healthz(running) == {"web": "ok", "database": "ok", "broker": "ok"}
+
+
+def test_queues_can_be_watched(running: Stack) -> None:
+    with urllib.request.urlopen(f"{running.http}/metrics", timeout=5) as answer:
+        assert "lightbox_database_up 1.0" in answer.read().decode()
+
+
+def test_services_run_without_the_owner_s_rights(running: Stack) -> None:
+    roles = running.query(
+        "SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = 'ris' AND pid <> pg_backend_pid()"
+    )
+    assert roles == [("ris_app",)]
+
+
+@pytest.mark.parametrize("name", ["web", "mllp", "dicom", "worker", "beat", "valkey", "postgres"])
+def test_a_killed_service_comes_back_where_it_was(running: Stack, name: str) -> None:
+    before = running.services()[name]
+    running.kill(name)
+    running.wait_back(name, before["restarts"] + 1)
+    assert running.services()[name]["address"] == before["address"]
+    until(lambda: is_well(running), 10, "healthz is well again")
+
+
+def test_a_second_up_on_the_same_directory_is_refused(running: Stack) -> None:
+    second = Stack(running.places.data, seed="none")
+    second.output = running.output.with_name("second.out")
+    second.begin()
+    assert second.process is not None
+    assert running.process is not None
+    assert second.process.wait(20) == 1
+    assert second.said().splitlines() == [
+        f"{running.places.data} is served by another `manage.py up` (process {running.process.pid}); "
+        "stop it or name another --data directory."
+    ]
+
+
+def test_a_taken_port_is_refused_in_one_sentence_that_names_the_holder(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        stack = Stack(tmp_path / "data", "--mllp", f"127.0.0.1:{port}", seed="none")
+        stack.begin()
+        assert stack.process is not None
+        assert stack.process.wait(20) == 1
+    (sentence,) = stack.said().splitlines()
+    assert sentence.startswith(f"127.0.0.1:{port} is taken by ")
+    assert sentence.endswith(f"(process {os.getpid()}); stop it or choose another port with --mllp.")
+
+
+def test_data_outlives_a_stop_and_the_supervisor_s_death(up: Up) -> None:
+    stack = up(seed="none")
+    stack.query("CREATE TABLE kept (word text)")
+    stack.query("INSERT INTO kept VALUES ('before the stop')")
+    processes = stack.processes()
+    begun = time.monotonic()
+    assert stack.stop() == 0
+    assert time.monotonic() - begun < 10
+    assert not still_running(processes)
+
+    begun = time.monotonic()
+    stack.start()
+    assert time.monotonic() - begun < 10
+    stack.query("INSERT INTO kept VALUES ('before the kill')")
+    processes = stack.processes()
+    assert stack.process is not None
+    stack.process.kill()
+    stack.process.wait(5)
+    until(lambda: not still_running(processes), 10, "nothing is left running")
+
+    stack.start()
+    assert stack.query("SELECT word FROM kept") == [("before the stop",), ("before the kill",)]
+
+
+def test_the_supervisor_s_successor_may_start_at_once(up: Up) -> None:
+    stack = up(seed="none")
+    assert stack.process is not None
+    stack.process.kill()
+    stack.start()
+    assert is_well(stack)
+
+
+def test_departments_run_side_by_side(running: Stack, up: Up) -> None:
+    other = up("other", seed="none")
+    assert is_well(other)
+    assert is_well(running)
+    running.query("CREATE TABLE mine (id int)")
+    assert other.query("SELECT 1 FROM pg_tables WHERE tablename = 'mine'") == []
