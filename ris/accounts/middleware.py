@@ -78,18 +78,14 @@ class FormKeyMiddleware:
         except ValueError:
             return self.get_response(request)
         with _one_at_a_time(key):
-            form_key, new = FormKey.objects.get_or_create(key=key, defaults={"user": user})
+            form_key, new = FormKey.take(key, user)
             if not new:
                 return self._again(request, form_key)
             response = self.get_response(request)
             if response.status_code >= 400:
-                form_key.delete()
+                form_key.give_back()
             else:
-                form_key.answered = True
-                form_key.location = (
-                    response.headers.get("Location") or response.headers.get("HX-Redirect") or ""
-                )
-                form_key.save(update_fields=["answered", "location"])
+                form_key.answer(response.headers.get("Location") or response.headers.get("HX-Redirect") or "")
             return response
 
     @staticmethod

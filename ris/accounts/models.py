@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from datetime import timedelta
 from typing import ClassVar
+from uuid import UUID
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
@@ -101,6 +102,20 @@ class FormKey(models.Model):
 
     def __str__(self) -> str:
         return str(self.key)
+
+    @classmethod
+    def take(cls, key: UUID, user: User) -> tuple["FormKey", bool]:
+        """The row of `key`, and whether this is the first time it is seen."""
+        return cls.objects.get_or_create(key=key, defaults={"user": user})
+
+    def answer(self, location: str) -> None:
+        self.answered = True
+        self.location = location
+        self.save(update_fields=["answered", "location"])
+
+    def give_back(self) -> None:
+        """The form was refused: corrected, it may be sent again."""
+        self.delete()
 
     @classmethod
     def forget_old(cls) -> None:

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from django_otp import login as otp_login
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from ris.accounts import credentials
+from ris.accounts import actions
 from ris.accounts.doors import UserRequest, needs, public
 from ris.accounts.models import FormKey, Role, User
 from ris.audit.models import AuditEvent
@@ -63,7 +63,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         record_access(known, "sign_in", outcome=AuditEvent.Outcome.REFUSED)
         context = {"error": _wrong_password(request, username), "username": username, "next": _next(request)}
         return render(request, "accounts/sign_in.html", context, status=422)
-    second = credentials.has_second_factor(user)
+    second = actions.has_second_factor(user)
     if second or settings.RIS_MFA_REQUIRED:
         request.session.cycle_key()
         request.session["pending"] = {"user": user.pk, "at": int(time.time()), "next": _next(request)}
@@ -122,7 +122,7 @@ def code(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return render(request, "accounts/code.html")
     try:
-        device = credentials.check_code(user, request.POST.get("code", ""))
+        device = actions.check_code(user, request.POST.get("code", ""))
     except BadValue as problem:
         record_access(user, "second_factor", outcome=AuditEvent.Outcome.REFUSED)
         return render(request, "accounts/code.html", {"error": problem.message}, status=422)
@@ -137,12 +137,12 @@ def enrol(request: HttpRequest) -> HttpResponse:
     signed_in = request.user if isinstance(request.user, User) else None
     user = signed_in or _pending(request)
     # Whoever has a factor must show it before replacing it.
-    if user is None or (credentials.has_second_factor(user) and not (signed_in and signed_in.is_verified())):  # type: ignore[attr-defined]
+    if user is None or (actions.has_second_factor(user) and not (signed_in and signed_in.is_verified())):  # type: ignore[attr-defined]
         return HttpResponseRedirect(settings.LOGIN_URL)
-    device = credentials.unconfirmed_device(user)
+    device = actions.unconfirmed_device(user)
     if request.method == "POST":
         try:
-            codes = credentials.confirm_device(device, request.POST.get("code", ""))
+            codes = actions.confirm_device(device, request.POST.get("code", ""))
         except BadValue as problem:
             return _enrolment(request, device, problem.message)
         url = request.session.get("pending", {}).get("next", "/")
@@ -154,7 +154,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
 
 def _enrolment(request: HttpRequest, device: TOTPDevice, error: str = "") -> HttpResponse:
     picture = qrcode.make(device.config_url, image_factory=qrcode.image.svg.SvgPathImage, border=1)
-    secret = credentials.readable_secret(device)
+    secret = actions.readable_secret(device)
     context = {"qr": mark_safe(picture.to_string(encoding="unicode")), "secret": secret, "error": error}
     return render(request, "accounts/enrol.html", context, status=422 if error else 200)
 
@@ -213,7 +213,7 @@ def password(request: UserRequest) -> HttpResponse:
     if request.method != "POST":
         return render(request, "accounts/password.html")
     try:
-        credentials.change_password(
+        actions.change_password(
             request.user, old=request.POST.get("old", ""), new=request.POST.get("new", "")
         )
     except BadValue as problem:
