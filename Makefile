@@ -1,7 +1,7 @@
 # Debian 12 or newer with Python 3.11; root or not. `make run` is all a new user needs.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-PIP := .venv/bin/python -m pip --disable-pip-version-check --root-user-action=ignore --quiet
+PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 PEERS := dcmtk orthanc chromium
 
 .PHONY: run test setup lint fmt peers bench
@@ -43,9 +43,9 @@ peers:
 	$(PYTHON) -m venv .venv
 
 .venv/run.stamp: requirements.txt | .venv/bin/pip
-	$(PIP) install --require-hashes -r requirements.txt
+	$(PIP) install --root-user-action=ignore --require-hashes -r requirements.txt
 	@touch $@
 
 .venv/test.stamp: requirements-dev.txt .venv/run.stamp
-	$(PIP) install --require-hashes -r requirements-dev.txt
+	$(PIP) install --root-user-action=ignore --require-hashes -r requirements-dev.txt
 	@touch $@

@@ -6,6 +6,7 @@ Settings read this file before Django exists, so it imports nothing but the stan
 import hashlib
 import os
 import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -66,6 +67,12 @@ class Places:
         if not path.exists():
             write_private(path, secrets.token_urlsafe(size) + "\n")
         return path.read_text(encoding="ascii").strip()
+
+    def remove_run_directories(self) -> None:
+        """Remove the socket directories that lie outside the data directory."""
+        for path in (self.postgres_run, self.valkey_socket.parent):
+            if not path.is_relative_to(self.data):
+                shutil.rmtree(path, ignore_errors=True)
 
     def _run_directory(self, name: str, socket: str) -> Path:
         short = self.data / name / "run"

@@ -61,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
                 supervisor.watch()
             finally:
                 supervisor.stop()
+                places.remove_run_directories()
     except Stopping:
         return 0
     except (CannotStart, ImproperlyConfigured) as refusal:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
 from tests.stack import Stack, still_running, until
 
@@ -65,6 +66,23 @@ def test_a_killed_service_comes_back_where_it_was(running: Stack, name: str) -> 
     running.wait_back(name, before["restarts"] + 1)
     assert running.services()[name]["address"] == before["address"]
     until(lambda: is_well(running), 10, "healthz is well again")
+
+
+def test_background_work_goes_on_after_its_stores_died(running: Stack) -> None:
+    app = Celery(broker=running.places.redis_url)
+
+    def relayed() -> int:
+        """How often the relay was started; a worker that came back counts anew."""
+        worker = next(iter((app.control.inspect(timeout=2).stats() or {}).values()), {"total": {}})
+        return int(worker["total"].get("ris.events.tasks.relay", 0))
+
+    for name in ("valkey", "postgres"):
+        restarts = running.services()[name]["restarts"]
+        running.kill(name)
+        running.wait_back(name, restarts + 1)
+        before = until(relayed, 20, f"the worker hears its beat without {name}'s first process")
+        until(lambda before=before: relayed() > before, 20, "the relay goes on")
+    assert running.services()["worker"]["ready"]
 
 
 def test_a_second_up_on_the_same_directory_is_refused(running: Stack) -> None:
