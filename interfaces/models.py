@@ -219,3 +219,6 @@ class OutboundMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.control_id} to {self.endpoint}"
+
+
+from interfaces.models_dicom import ReceivedDataset as ReceivedDataset  # noqa: E402

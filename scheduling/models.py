@@ -143,6 +143,10 @@ class ScheduledProcedureStep(StatusRecord):
             models.Index(
                 fields=["starts_at", "id"], condition=Q(status__in=ON_WORKLIST), name="steps_on_worklist"
             ),
+            # The same with a modality, which nearly every machine names.
+            models.Index(
+                fields=["modality", "starts_at"], condition=Q(status__in=ON_WORKLIST), name="steps_on_worklist_modality"
+            ),
         ]
         triggers = [STEP_FLOW.trigger(), never_deleted()]
 

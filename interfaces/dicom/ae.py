@@ -55,14 +55,21 @@ class ApplicationEntity:
         self._sweeper = self.loop.create_task(self._sweep())
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def close(self) -> None:
-        """Stop answering and end what is open; running operations are given up."""
+    async def close(self, grace: float) -> None:
+        """Stop answering; operations that run have `grace` seconds to end and be answered."""
         if self._server is not None:
             self._server.close()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        end = self.loop.time() + grace
+        while working := [one for one in self._connections if one.is_working]:
+            for connection in self._connections - set(working):
+                connection.transport.abort()
+            if self.loop.time() > end:
+                break
+            await asyncio.sleep(0.02)
         for connection in list(self._connections):
             connection.transport.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         await asyncio.sleep(0)
 
     async def _sweep(self) -> None:

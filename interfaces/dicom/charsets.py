@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pydicom.charset import convert_encodings, custom_encoders, decode_bytes, encode_string, python_encoding
 
@@ -61,6 +61,8 @@ class Encoder:
         names = _known(terms(charset.encode()))
         self.name = "\\".join(names) if any(names) else UTF_8
         self.replaced = 0
+        #: Whether a value since this was last cleared needs the set to be named.
+        self.beyond_ascii = False
         self._encodings: list[str] = []
         if self.name == UTF_8:
             self._codec = "utf-8"
@@ -76,9 +78,11 @@ class Encoder:
             return text.encode("ascii")
         text = unicodedata.normalize("NFC", text)
         try:
-            return self._encode(text)
+            encoded = self._encode(text)
         except UnicodeEncodeError:
-            return self._encode("".join(map(self._nearest, text)))
+            encoded = self._encode("".join(map(self._nearest, text)))
+        self.beyond_ascii |= not encoded.isascii() or b"\x1b" in encoded
+        return encoded
 
     def _encode(self, text: str) -> bytes:
         if self._codec:
@@ -104,10 +108,6 @@ class Encoder:
             return candidate
         self.replaced += 1
         return "?"
-
-    def needs_naming(self, values: Iterable[bytes]) -> bool:
-        """Whether a data set of these values carries (0008,0005), which is never empty (PS3.4 K.6.1.2.2)."""
-        return not all(value.isascii() and b"\x1b" not in value for value in values)
 
 
 def _can(letter: str, codec: str) -> bool:

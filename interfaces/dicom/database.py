@@ -4,10 +4,10 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import InterfaceError, OperationalError, connection
 
 Result = TypeVar("Result")
 
@@ -24,16 +24,25 @@ class Database:
     def __init__(self, name: str, threads: int, *, statement_seconds: float) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._limit = int(statement_seconds * 1000)
-        self._opened: list[BaseDatabaseWrapper] = []
-        self._lock = threading.Lock()
+        self._opened: dict[int, Any] = {}
+        self._busy = 0
 
     async def read(self, work: Callable[[], Result]) -> Result:
         """Do `work`, which changes nothing; a second time when the connection turned out to be dead."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, work)
+        return await self._run(partial(self._read, work))
 
     async def write(self, work: Callable[[], Result]) -> Result:
         """Do `work` once, on a connection that answers."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._write, work)
+        return await self._run(partial(self._write, work))
+
+    async def _run(self, work: Callable[[], Result]) -> Result:
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        self._busy += 1
+        future.add_done_callback(self._rest)
+        return await future
+
+    def _rest(self, done: object) -> None:
+        self._busy -= 1
 
     def _read(self, work: Callable[[], Result]) -> Result:
         self._connect()
@@ -58,14 +67,13 @@ class Database:
         connection.connect()
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = %s", [self._limit])
-        with self._lock:
-            mine = connections[DEFAULT_DB_ALIAS]
-            if mine not in self._opened:
-                self._opened.append(mine)
+        self._opened[threading.get_ident()] = connection.connection
 
-    def close(self) -> None:
-        """Let running work end, then give the connections back."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        for opened in self._opened:
-            opened.inc_thread_sharing()
+    def close(self) -> bool:
+        """Give the connections back; False, and they stay, while a thread is still at work."""
+        self._pool.shutdown(wait=not self._busy, cancel_futures=True)
+        if self._busy:
+            return False
+        for opened in self._opened.values():
             opened.close()
+        return True

@@ -5,8 +5,9 @@ A read data set is `{tag: (VR, value)}`; the value is the element's bytes, or th
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 
-from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import dictionary_VR
 
 IMPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -29,11 +30,14 @@ class BadDataSet(Exception):
     """The bytes are no data set in the negotiated transfer syntax."""
 
 
+@lru_cache(maxsize=4096)
 def vr_of(tag: int) -> str:
     """The VR in the DICOM dictionary; UN for private and unknown attributes."""
-    entry = DicomDictionary.get(tag)
-    # "US or SS" and the like are told apart by other attributes; none of ours is one.
-    return entry[0][:2] if entry else "UN"
+    try:
+        # "US or SS" and the like are told apart by other attributes; none of ours is one.
+        return dictionary_VR(tag)[:2]
+    except KeyError:
+        return "UN"
 
 
 def read(data: bytes, *, explicit: bool) -> DataSet:

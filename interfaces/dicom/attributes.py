@@ -1,0 +1,248 @@
+"""The worklist's attributes (PS3.4 table K.6-1): where each value comes from, and how its key matches.
+
+The worklist is a query over the live rows. An attribute is an SQL expression over the tables below; a query
+joins those that its keys and return keys need.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from ris.orders.states import OrderStatus, Priority
+from scheduling.states import ON_WORKLIST, PENDING
+
+
+class Match(Enum):
+    """How a key that is not universal restricts the answer (PS3.4 C.2.2.2)."""
+
+    #: No matching: a value in the request is ignored and answered with FF01.
+    NONE = 0
+    #: Exact and case-sensitive; several values: any of them.
+    SINGLE = 1
+    #: The same, with `*` and `?`.
+    WILDCARD = 2
+    #: The stored array holds one of the values.
+    ANY_OF_MANY = 3
+    #: Person names: wildcards, any case, any component group.
+    NAME = 4
+    UID_LIST = 5
+    #: A date kept as YYYY-MM-DD text; single or range.
+    DATE = 6
+    #: The start of the step, matched as one point in time where date and time are both given.
+    START_DATE = 7
+    START_TIME = 8
+    #: Keys in the single item of a sequence.
+    ITEM = 9
+
+
+@dataclass(frozen=True)
+class Attribute:
+    vr: str
+    #: Empty: known, but the record holds nothing for it; returned with zero length.
+    sql: str = ""
+    tables: tuple[str, ...] = ()
+    match: Match = Match.NONE
+    #: What a key is compared with, where that is not what is returned.
+    key: str = ""
+    #: Attributes of a sequence's item.
+    item: Mapping[int, "Attribute"] = field(default_factory=dict)
+
+
+STEP_SEQUENCE = 0x00400100
+
+_LIVE_STEP = ", ".join(f"'{status}'" for status in ON_WORKLIST)
+_LIVE_ORDER = ", ".join(
+    f"'{status}'" for status in (OrderStatus.REQUESTED, OrderStatus.SCHEDULED, OrderStatus.IN_PROGRESS)
+)
+_LIVE_APPOINTMENT = ", ".join(f"'{status}'" for status in PENDING)
+
+#: Scheduled procedure steps still to be done, of orders and appointments that stand.
+FROM = """
+FROM scheduling_scheduledprocedurestep step
+JOIN scheduling_appointment appointment ON appointment.id = step.appointment_id
+JOIN orders_requestedprocedure requested ON requested.id = step.procedure_id
+JOIN orders_order ordered ON ordered.id = requested.order_id
+JOIN patients_patient patient ON patient.id = ordered.patient_id
+JOIN department_facility facility ON facility.id = ordered.facility_id
+"""
+VISIBLE = (
+    f"step.status IN ({_LIVE_STEP}) AND ordered.status IN ({_LIVE_ORDER})"
+    f" AND appointment.status IN ({_LIVE_APPOINTMENT})"
+)
+#: Joined when an attribute names them; later ones may build on earlier ones.
+TABLES = {
+    "number": "LEFT JOIN patients_patientidentifier number ON number.patient_id = patient.id AND number.primary",
+    "exam": "LEFT JOIN department_proceduretype exam ON exam.id = requested.procedure_type_id",
+    "orderer": "LEFT JOIN department_practitioner orderer ON orderer.id = ordered.ordering_id",
+    "visit": "LEFT JOIN patients_visit visit ON visit.id = ordered.visit_id",
+    "referrer": "LEFT JOIN department_practitioner referrer ON referrer.id = visit.referring_id",
+    "room": "JOIN department_room room ON room.id = appointment.room_id",
+}
+
+#: Date and time of a step are those of the wall clock of its facility.
+LOCAL_START = "(step.starts_at AT TIME ZONE facility.timezone)"
+_LOCAL_END = "(upper(appointment.during) AT TIME ZONE facility.timezone)"
+
+
+def _cases(column: str, words: Mapping[Any, str]) -> str:
+    cases = " ".join(f"WHEN '{ours}' THEN '{theirs}'" for ours, theirs in words.items())
+    return f"CASE {column} {cases} ELSE '' END"
+
+
+#: Requested Procedure Priority (0040,1003), defined terms.
+_PRIORITY = _cases(
+    "ordered.priority",
+    {
+        Priority.STAT: "STAT",
+        Priority.ASAP: "HIGH",
+        Priority.PREOP: "HIGH",
+        Priority.CALLBACK: "HIGH",
+        Priority.TIMED: "MEDIUM",
+        Priority.ROUTINE: "ROUTINE",
+    },
+)
+_URGENCY_ORDER = {priority: str(place) for place, priority in enumerate(Priority)}
+#: Among steps of the same minute the urgent ones come first.
+URGENCY = _cases("ordered.priority", _URGENCY_ORDER)
+_STATUS = _cases("step.status", {status: status.upper() for status in ON_WORKLIST})
+# DICOM knows three; of ambiguous and not applicable "other" is the nearest.
+_SEX = _cases("patient.sex", {"M": "M", "F": "F", "O": "O", "A": "O", "N": "O"})
+#: Table 0124, in words a technologist reads.
+_TRANSPORT = (
+    "CASE ordered.transport WHEN 'CART' THEN 'Cart' WHEN 'PORT' THEN 'Portable' WHEN 'WALK' THEN 'Walks'"
+    " WHEN 'WHLC' THEN 'Wheelchair' ELSE ordered.transport END"
+)
+_SIDE = _cases("requested.side", {"L": ", left", "R": ", right", "B": ", both sides"})
+_EXAM_NAME = "coalesce(exam.name, nullif(requested.code_text, ''), requested.code)"
+
+
+#: The components of a DICOM name in their order: HL7 has suffix before prefix (PS3.5 6.2.1).
+NAME_PARTS = ("family", "given", "middle", "prefix", "suffix")
+
+
+def _name(table: str, *, groups: bool = False) -> str:
+    """Components parted by U+001F, component groups by U+001E, so that no letter of a name is a delimiter."""
+    name = " || E'\\x1f' || ".join(f"{table}.{part}" for part in NAME_PARTS)
+    if groups:
+        name += f" || E'\\x1e' || {table}.ideographic || E'\\x1e' || {table}.phonetic"
+    return name
+
+
+def _code(value: str, scheme: str, meaning: str, *tables: str) -> dict[int, Attribute]:
+    """Code Sequence Macro (PS3.3 table 8.8-1)."""
+    return {
+        0x00080100: Attribute("SH", value, tables, Match.SINGLE),
+        0x00080102: Attribute("SH", scheme, tables, Match.SINGLE),
+        0x00080104: Attribute("LO", meaning, tables, Match.WILDCARD),
+    }
+
+
+def _issuer(namespace: str, *tables: str) -> dict[int, Attribute]:
+    """HL7v2 Hierarchic Designator Macro (PS3.3 table 10-17)."""
+    return {0x00400031: Attribute("UT", namespace, tables)}
+
+
+_REFERENCE = {0x00081150: Attribute("UI"), 0x00081155: Attribute("UI")}
+_NO_CODE = {0x00080100: Attribute("SH"), 0x00080102: Attribute("SH"), 0x00080104: Attribute("LO")}
+
+_STEP = {
+    0x00080060: Attribute("CS", "step.modality", (), Match.SINGLE),
+    0x00321070: Attribute("LO", "CASE WHEN exam.contrast THEN 'CONTRAST' ELSE '' END", ("exam",)),
+    # Type 1, never empty: a step of a room without machines shows the room's code.
+    0x00400001: Attribute(
+        "AE",
+        "CASE WHEN step.station_ae_titles = '{}' THEN ARRAY[room.code] ELSE step.station_ae_titles END",
+        ("room",),
+        Match.ANY_OF_MANY,
+        key="step.station_ae_titles",
+    ),
+    0x00400002: Attribute("DA", f"to_char({LOCAL_START}, 'YYYYMMDD')", (), Match.START_DATE),
+    0x00400003: Attribute("TM", f"to_char({LOCAL_START}, 'HH24MISS')", (), Match.START_TIME),
+    0x00400004: Attribute("DA", f"to_char({_LOCAL_END}, 'YYYYMMDD')"),
+    0x00400005: Attribute("TM", f"to_char({_LOCAL_END}, 'HH24MISS')"),
+    # Nobody is planned to perform it, so no name matches (PS3.4 C.2.2.2: an unknown value matches no key).
+    0x00400006: Attribute("PN", "", (), Match.NAME),
+    0x00400007: Attribute("LO", "step.description", (), Match.WILDCARD),
+    0x00400008: Attribute(
+        "SQ",
+        match=Match.ITEM,
+        item=_code(
+            "step.protocol_code", "step.protocol_scheme", "coalesce(exam.name, step.description)", "exam"
+        ),
+    ),
+    0x00400009: Attribute("SH", "step.step_id", (), Match.WILDCARD),
+    0x00400010: Attribute(
+        "SH",
+        "(SELECT array_agg(station.name ORDER BY station.ae_title) FROM department_station station"
+        " WHERE station.ae_title = ANY(step.station_ae_titles) AND station.name <> '')",
+        (),
+        Match.ANY_OF_MANY,
+    ),
+    0x00400011: Attribute("SH", "left(room.name, 16)", ("room",), Match.WILDCARD),
+    0x00400012: Attribute("LO"),
+    0x00400020: Attribute("CS", _STATUS, (), Match.SINGLE),
+    0x00400400: Attribute("LT", "appointment.note"),
+}
+
+WORKLIST: dict[int, Attribute] = {
+    0x00080020: Attribute("DA"),
+    0x00080030: Attribute("TM"),
+    0x00080050: Attribute("SH", "ordered.accession_number", (), Match.WILDCARD),
+    0x00080051: Attribute("SQ", item=_issuer("facility.assigning_authority")),
+    0x00080080: Attribute("LO", "facility.name"),
+    0x00080090: Attribute("PN", _name("referrer"), ("visit", "referrer"), Match.NAME),
+    0x00081040: Attribute("LO"),
+    0x00081110: Attribute("SQ", item=_REFERENCE),
+    0x00081120: Attribute("SQ", item=_REFERENCE),
+    0x00100010: Attribute("PN", _name("patient", groups=True), (), Match.NAME),
+    0x00100020: Attribute("LO", "number.value", ("number",), Match.WILDCARD),
+    0x00100021: Attribute("LO", "number.authority", ("number",), Match.SINGLE),
+    0x00100030: Attribute("DA", "patient.birth_date", (), Match.DATE),
+    0x00100040: Attribute("CS", _SEX, (), Match.SINGLE),
+    0x00100101: Attribute("SQ", item=_NO_CODE),
+    0x00101002: Attribute(
+        "SQ",
+        "(SELECT array_agg(ARRAY[other.value, other.authority] ORDER BY other.id)"
+        " FROM patients_patientidentifier other WHERE other.patient_id = patient.id AND NOT other.primary)",
+    ),
+    0x00101020: Attribute("DS"),
+    0x00101030: Attribute("DS"),
+    0x00102000: Attribute("LO", "regexp_split_to_array(patient.alerts, '[;,\\n]\\s*')"),
+    0x00102110: Attribute("LO", "regexp_split_to_array(patient.allergies, '[;,\\n]\\s*')"),
+    # PV1-15 B6, pregnant (table 0009): 3, definitely pregnant. Of others nothing was said.
+    0x001021C0: Attribute("US", "CASE WHEN visit.pregnancy = 'B6' THEN 3 END", ("visit",)),
+    0x00104000: Attribute("LT"),
+    0x0020000D: Attribute("UI", "requested.study_instance_uid", (), Match.UID_LIST),
+    0x00321032: Attribute("PN", _name("orderer"), ("orderer",), Match.NAME),
+    0x00321033: Attribute("LO", "ordered.entered_at_organization"),
+    0x00321060: Attribute("LO", f"{_EXAM_NAME} || {_SIDE}", ("exam",), Match.WILDCARD),
+    0x00321064: Attribute(
+        "SQ",
+        match=Match.ITEM,
+        item=_code(
+            "coalesce(exam.code, requested.code)",
+            "coalesce(exam.scheme, nullif(requested.code_scheme, ''), 'L')",
+            _EXAM_NAME,
+            "exam",
+        ),
+    ),
+    0x00380010: Attribute("LO", "visit.number", ("visit",), Match.SINGLE),
+    0x00380014: Attribute("SQ", item=_issuer("visit.authority", "visit")),
+    0x00380050: Attribute("LO"),
+    0x00380300: Attribute("LO", "visit.location", ("visit",), Match.WILDCARD),
+    0x00380500: Attribute("LO", "ordered.danger_code"),
+    0x00400026: Attribute("SQ", item=_issuer("ordered.placer_authority")),
+    0x00400027: Attribute("SQ", item=_issuer("facility.assigning_authority")),
+    STEP_SEQUENCE: Attribute("SQ", match=Match.ITEM, item=_STEP),
+    0x00401001: Attribute("SH", "requested.requested_procedure_id", (), Match.WILDCARD),
+    0x00401002: Attribute("LO", "ordered.reason"),
+    0x00401003: Attribute("SH", _PRIORITY, (), Match.SINGLE),
+    0x00401004: Attribute("LO", _TRANSPORT),
+    0x0040100A: Attribute("SQ", item=_NO_CODE),
+    0x00401400: Attribute("LT", "ordered.clinical_info"),
+    0x00402010: Attribute("SH", "ordered.callback_phone"),
+    0x00402016: Attribute("LO", "ordered.placer_order_number", (), Match.SINGLE),
+    0x00402017: Attribute("LO", "ordered.accession_number", (), Match.SINGLE),
+    0x00403001: Attribute("LO", "CASE WHEN patient.restricted THEN 'RESTRICTED' ELSE '' END"),
+}

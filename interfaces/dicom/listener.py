@@ -1,0 +1,69 @@
+"""The DICOM services of this RIS, put together: one AE title, one port."""
+
+import asyncio
+from collections.abc import Mapping
+
+from django.conf import settings
+
+from interfaces.dicom import dimse, mpps, worklist
+from interfaces.dicom.ae import ApplicationEntity, Service
+from interfaces.dicom.association import Request
+from interfaces.dicom.database import Database
+from interfaces.dicom.mpps import PerformedSteps
+from interfaces.dicom.stations import Stations
+from interfaces.dicom.status import OUT_OF_RESOURCES, SUCCESS, UNABLE_TO_PROCESS
+from interfaces.dicom.trail import Trail
+from interfaces.dicom.worklist import Worklist
+
+VERIFICATION = "1.2.840.10008.1.1"
+
+#: Fuzzy matching of names (byte 3) and the client's time zone (byte 4) are declined (PS3.4 K.5.1).
+_NO_FUZZY_NO_TIMEZONE = b"\1\1\0\0"
+
+
+async def _echo(request: Request) -> None:
+    await request.send(request.encode(SUCCESS))
+
+
+class Listener:
+    """Answers from `start` to `stop`."""
+
+    def __init__(self) -> None:
+        # Writing waits on locks that a person's page may hold; reading must not wait behind it.
+        self._reading = Database("dicom-read", 4, statement_seconds=5)
+        self._writing = Database("dicom-write", 4, statement_seconds=20)
+        self._trail = Trail(self._writing)
+        self._ae: ApplicationEntity | None = None
+
+    def _services(self) -> Mapping[str, Service]:
+        find = Worklist(self._reading, self._trail).find
+        steps = PerformedSteps(self._writing)
+        return {
+            VERIFICATION: Service({dimse.C_ECHO_RQ: _echo}),
+            worklist.SOP_CLASS: Service(
+                {dimse.C_FIND_RQ: find},
+                data_set_cap=worklist.IDENTIFIER_CAP,
+                too_large=OUT_OF_RESOURCES,
+                failure=UNABLE_TO_PROCESS,
+                extended=_NO_FUZZY_NO_TIMEZONE,
+            ),
+            mpps.SOP_CLASS: Service(
+                {dimse.N_CREATE_RQ: steps.create, dimse.N_SET_RQ: steps.set}, data_set_cap=mpps.DATA_SET_CAP
+            ),
+        }
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen; returns the address, for port 0 the one that was free."""
+        self._ae = ApplicationEntity(settings.RIS_AE_TITLE, self._services(), Stations(self._reading))
+        self._trail.start()
+        return host, await self._ae.listen(host, port)
+
+    async def stop(self, grace: float = 1.5) -> bool:
+        """Take no more, answer what runs. False when something was still at work after `grace` seconds."""
+        if self._ae is not None:
+            await self._ae.close(grace)
+        try:
+            await asyncio.wait_for(self._trail.close(), 1.0)
+        except Exception:  # the end of the process: without a database there is nowhere to write
+            return False
+        return self._reading.close() and self._writing.close()

@@ -1,0 +1,179 @@
+"""Modality Worklist C-FIND (PS3.4 K): keys into one query over the live rows, rows into answers."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from django.db import connection
+from pydicom.datadict import keyword_for_tag
+
+from interfaces.dicom import attributes
+from interfaces.dicom.association import Request
+from interfaces.dicom.charsets import Decoder, Encoder, UnknownCharacterSet, terms
+from interfaces.dicom.database import Database, TookTooLong
+from interfaces.dicom.datasets import Answers
+from interfaces.dicom.elements import SPECIFIC_CHARACTER_SET, BadDataSet, DataSet, read
+from interfaces.dicom.matching import Criteria, is_key, read_keys
+from interfaces.dicom.status import (
+    CANCEL,
+    IDENTIFIER_DOES_NOT_MATCH,
+    OUT_OF_RESOURCES,
+    PENDING,
+    PENDING_KEY_UNSUPPORTED,
+    SUCCESS,
+    UNABLE_TO_PROCESS,
+    Refused,
+)
+from interfaces.dicom.trail import Trail
+
+log = logging.getLogger("lightbox.dicom")
+
+SOP_CLASS = "1.2.840.10008.5.1.4.31"
+IDENTIFIER_CAP = 262_144
+#: More than any machine can show; the rest is told by A700.
+MAX_MATCHES = 5000
+
+_FIRST_CHUNK, _CHUNK = 250, 100
+#: Between chunks of a long answer: time for a C-CANCEL to arrive before everything has been sent.
+_PAUSE_SECONDS = 0.005
+
+
+@dataclass
+class Found:
+    """The rows of one query, and how they are told."""
+
+    answers: Answers
+    rows: Sequence[Sequence[Any]]
+    encode: Encoder
+    pending: int
+    used: list[int] = field(default_factory=list)
+
+
+class Worklist:
+    def __init__(self, database: Database, trail: Trail) -> None:
+        self._database = database
+        self._trail = trail
+
+    async def find(self, request: Request) -> None:
+        """Answer a C-FIND: all matches, then the final status (PS3.4 K.4.1.3)."""
+        started = time.perf_counter()
+        sent = 0
+        used: list[int] = []
+        status = UNABLE_TO_PROCESS
+        try:
+            found, messages = await self._database.read(partial(_search, request))
+            used = found.used
+            status, sent = await self._send(request, found, messages)
+        except Refused as refusal:
+            status = refusal.status
+            raise
+        except TookTooLong:
+            status = OUT_OF_RESOURCES
+            raise Refused(status, "The search took too long; narrow the query.") from None
+        except ConnectionError:
+            status = CANCEL
+            raise
+        finally:
+            self._note(request, status, used, sent, time.perf_counter() - started)
+
+    async def _send(self, request: Request, found: Found, first: list[bytes]) -> tuple[int, int]:
+        """Write the answers, all in one piece when they are few. Returns the final status and how many went out."""
+        rows = found.rows[:MAX_MATCHES]
+        messages, sent = first, len(first)
+        while sent < len(rows) and not request.cancelled:
+            await request.send(b"".join(messages))
+            await asyncio.sleep(_PAUSE_SECONDS)
+            chunk = rows[sent : sent + _CHUNK]
+            messages = await self._database.read(partial(_encode, request, found, chunk))
+            sent += len(chunk)
+        if request.cancelled:
+            await request.send(request.encode(CANCEL))
+            return CANCEL, sent - len(messages)
+        if len(found.rows) > MAX_MATCHES:
+            final = request.encode(
+                OUT_OF_RESOURCES, comment=f"More than {MAX_MATCHES} matches; narrow the query."
+            )
+        else:
+            final = request.encode(SUCCESS)
+        await request.send(b"".join((*messages, final)))
+        return (OUT_OF_RESOURCES if len(found.rows) > MAX_MATCHES else SUCCESS), sent
+
+    def _note(self, request: Request, status: int, used: list[int], sent: int, seconds: float) -> None:
+        caller = request.assoc.caller
+        self._trail.note(
+            "worklist.query",
+            source=f"{caller.ae_title if caller else ''} {request.assoc.peer_address}",
+            outcome="ok" if status in {SUCCESS, CANCEL} else "refused",
+            keys=[keyword_for_tag(tag) or f"{tag:08X}" for tag in used],
+            matches=sent,
+            status=f"{status:04X}",
+            ms=round(seconds * 1000, 1),
+        )
+
+
+def _search(request: Request) -> tuple[Found, list[bytes]]:
+    """Everything up to the first bytes of the answer; runs in a thread of the pool."""
+    explicit = request.context.explicit
+    identifier = _identifier(request, explicit=explicit)
+    caller = request.assoc.caller
+    encode = Encoder(caller.character_set if caller else "")
+    answers = Answers(identifier, explicit=explicit)
+    if not any(map(is_key, identifier)):
+        # No key attribute, no match (PS3.4 K.4.1.3.1).
+        return Found(answers, [], encode, PENDING), []
+    try:
+        decode = Decoder(_charset(identifier))
+    except UnknownCharacterSet:
+        raise Refused(IDENTIFIER_DOES_NOT_MATCH, "(0008,0005) names an unknown character set.") from None
+    criteria = read_keys(identifier, decode)
+    rows = _rows(criteria, answers)
+    pending = PENDING_KEY_UNSUPPORTED if criteria.some_unsupported else PENDING
+    found = Found(answers, rows, encode, pending, criteria.used)
+    messages = _encode(request, found, rows[: min(_FIRST_CHUNK, MAX_MATCHES)])
+    if encode.replaced or answers.cut:
+        log.warning(
+            "answer to %s: %d characters replaced, %d values cut",
+            caller.ae_title if caller else "",
+            encode.replaced,
+            answers.cut,
+        )
+    return found, messages
+
+
+def _identifier(request: Request, *, explicit: bool) -> DataSet:
+    try:
+        return read(request.data_set, explicit=explicit)
+    except BadDataSet as problem:
+        raise Refused(IDENTIFIER_DOES_NOT_MATCH, f"Identifier: {problem}.") from None
+
+
+def _charset(identifier: DataSet) -> list[str]:
+    _, value = identifier.get(SPECIFIC_CHARACTER_SET, ("CS", b""))
+    return terms(value) if isinstance(value, bytes) else ["?"]
+
+
+def statement(criteria: Criteria, answers: Answers) -> str:
+    """The one query of a C-FIND; its `%s` are `criteria.parameters`."""
+    needed = criteria.tables | answers.tables
+    joins = "\n".join(join for table, join in attributes.TABLES.items() if table in needed)
+    columns = ", ".join(answers.columns) or "1"
+    where = " AND ".join((attributes.VISIBLE, *criteria.conditions))
+    return (
+        f"SELECT {columns} {attributes.FROM}{joins}\nWHERE {where}\n"
+        f"ORDER BY step.starts_at, {attributes.URGENCY}, step.id LIMIT {MAX_MATCHES + 1}"
+    )
+
+
+def _rows(criteria: Criteria, answers: Answers) -> Sequence[Sequence[Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement(criteria, answers), criteria.parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def _encode(request: Request, found: Found, rows: Sequence[Sequence[Any]]) -> list[bytes]:
+    return [request.encode(found.pending, found.answers.data_set(row, found.encode)) for row in rows]
