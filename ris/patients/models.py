@@ -72,6 +72,17 @@ class Patient(models.Model):
             models.Index(
                 OpClass(models.functions.Upper("family"), name="text_pattern_ops"), name="patient_by_family"
             ),
+            # Its other component groups, which few names have.
+            models.Index(
+                OpClass(models.functions.Upper("ideographic"), name="text_pattern_ops"),
+                condition=~Q(ideographic=""),
+                name="patient_by_ideographic",
+            ),
+            models.Index(
+                OpClass(models.functions.Upper("phonetic"), name="text_pattern_ops"),
+                condition=~Q(phonetic=""),
+                name="patient_by_phonetic",
+            ),
         ]
         triggers = [never_deleted()]
 
