@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from interfaces.hl7 import er7
 from interfaces.hl7.er7 import BadSegment, Message, Segment, Separators, Unreadable
-from ris.core.errors import BadValue, Conflict, Duplicate, MissingData, NotFound, RisError
+from ris.core.errors import BadValue, Duplicate, MissingData, NotFound, RisError
 
 #: Table 0357. The texts are the table's, in ERR-3.2 and ERR-1.4.2.
 CODES = {
@@ -67,8 +67,6 @@ def problem_of(error: RisError) -> Problem:
             code = "205"
         case NotFound():
             code = "204"
-        case Conflict():
-            code = "206"
         case _:
             code = "207"
     return Problem("AE", code, error.location, error.message)

@@ -77,6 +77,8 @@ STANDARD = Separators()
 
 def separators_of(header: str) -> Separators:
     """Read MSH-1 and MSH-2. Raises Unreadable when they are missing, equal or letters."""
+    if header[:3] in ("FHS", "BHS"):
+        raise Unreadable("A batch was sent (FHS or BHS); send each message in a frame of its own.")
     if not header.startswith("MSH") or len(header) < 5:
         raise Unreadable("The message does not begin with an MSH segment.")
     field = header[3]
@@ -232,8 +234,6 @@ class Message:
 
     def __init__(self, text: str) -> None:
         text = text.removeprefix("\ufeff").strip("\x0b\x1c\r\n ")
-        if text[:3] in ("FHS", "BHS"):
-            raise Unreadable("A batch was sent (FHS or BHS); send each message in a frame of its own.")
         lines = [line for line in _LINE_END.split(text) if line and not line.isspace()]
         if not lines:
             raise Unreadable("The frame is empty.")
@@ -372,32 +372,21 @@ def read(raw: bytes, default: str = "UNICODE UTF-8") -> Message:
 
 def decode(value: str, separators: Separators = STANDARD) -> str:
     """Undo escapes. Formatting commands become line breaks or spaces; an unknown escape stays as sent."""
-    mark = separators.escape
-    if not mark or mark not in value:
+    if not separators.escape or separators.escape not in value:
         return value
-    pieces = value.split(mark)
-    out = [pieces[0]]
-    position = 1
-    # Escapes pair up from the left; a mark without its pair is text.
-    while position < len(pieces):
-        if position + 1 >= len(pieces):
-            out.append(mark + pieces[position])
-            break
-        meaning = _meaning(pieces[position], separators)
-        if meaning is None:
-            out.append(mark + pieces[position])
-            position += 1
-            continue
-        out.append(meaning)
-        out.append(pieces[position + 1])
-        position += 2
-    return "".join(out)
+    pattern, simple = _escapes(separators)
+
+    def meaning(match: re.Match[str]) -> str:
+        code = match.group(1)
+        known = simple.get(code)
+        return known if known is not None else _meaning(code, match.group())
+
+    return pattern.sub(meaning, value)
 
 
-_COMMAND = re.compile(r"\.(br|sp|in|ti|fi|nf|ce|sk)\s*([+-]?\d{0,4})", re.IGNORECASE)
-
-
-def _meaning(code: str, separators: Separators) -> str | None:
+@lru_cache(maxsize=16)
+def _escapes(separators: Separators) -> tuple[re.Pattern[str], dict[str, str]]:
+    mark = re.escape(separators.escape)
     simple = {
         "F": separators.field,
         "S": separators.component,
@@ -406,14 +395,20 @@ def _meaning(code: str, separators: Separators) -> str | None:
         "E": separators.escape,
         "H": "",
         "N": "",
+        ".br": "\n",
     }
-    if code in simple:
-        return simple[code]
-    if code[:1] == "X" and len(code) > 1 and len(code) % 2 == 1:
+    return re.compile(f"{mark}([^{mark}]+){mark}"), simple
+
+
+_COMMAND = re.compile(r"\.(br|sp|in|ti|fi|nf|ce|sk)\s*([+-]?\d{0,4})", re.IGNORECASE)
+
+
+def _meaning(code: str, sent: str) -> str:
+    if code[0] == "X" and len(code) > 1 and len(code) % 2 == 1:
         try:
             data = bytes.fromhex(code[1:])
         except ValueError:
-            return None
+            return sent
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
@@ -421,7 +416,7 @@ def _meaning(code: str, separators: Separators) -> str | None:
         return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
     command = _COMMAND.fullmatch(code)
     if command is None:
-        return None
+        return sent
     kind, count = command.group(1).lower(), command.group(2)
     if kind in ("br", "ce"):
         return "\n"

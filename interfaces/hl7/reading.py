@@ -87,7 +87,8 @@ _PLACES = {
 
 def placed(error: RisError) -> RisError:
     """The same refusal with an HL7 location instead of a form field's name."""
-    error.location = _PLACES.get(error.location, error.location if "-" in error.location else "")
+    place = _PLACES.get(error.location, error.location)
+    error.location = place if place[:3].isupper() else ""
     return error
 
 

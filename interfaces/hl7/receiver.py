@@ -14,7 +14,6 @@ from interfaces import engine
 from interfaces.engine import Arrival, Verdict
 from interfaces.hl7 import ack, er7, mllp
 from interfaces.hl7.ack import Header, Problem, Unsupported
-from interfaces.hl7.er7 import Message
 from interfaces.hl7.inbound import reader_for
 from interfaces.hl7.reading import Context, Outcome, placed
 from interfaces.models import Endpoint, InboundMessage, Protocol
@@ -54,8 +53,14 @@ def receive(frame: mllp.Frame, peer: str) -> Iterator[bytes]:
             answered = True
         else:
             answered = False
-            if ack.wants(header.accept_ack, accepted=True) and not frame.oversize:
-                yield ack.build(header, "CA", control_id=new_control_id())
+            if header.accept_ack:
+                refusal = _header_problem(header, endpoint, raw, frame)
+                if ack.wants(header.accept_ack, accepted=refusal is None):
+                    code = "CA" if refusal is None else "CR"
+                    yield ack.build(header, code, control_id=new_control_id(), problem=refusal)
+                    if refusal is not None:
+                        apply(message.pk, oversize=frame.oversize)
+                        return
             message = apply(message.pk, oversize=frame.oversize)
     except (OperationalError, InterfaceError) as error:
         raise NotStored from error
@@ -105,21 +110,12 @@ def _apply(pk: int, *, oversize: bool) -> InboundMessage:
     raw = bytes(message.raw)
     header = ack.header_of(raw, None)
     control_id = new_control_id()
-    parsed: Message | None = None
     with working_for(f"{endpoint.name} {message.peer}" if endpoint else message.peer):
         try:
-            if oversize:
-                raise er7.Unreadable(
-                    f"The message is larger than {mllp.MAX_MESSAGE // 1024 // 1024} MB; send it in parts."
-                )
-            parsed = er7.read(raw, endpoint.encoding if endpoint else "UNICODE UTF-8")
+            # What has no usable header is rejected (AR) whatever else is wrong with it.
+            endpoint = check_header(header, endpoint, raw, oversize=oversize)
+            parsed = er7.read(raw, endpoint.encoding)
             header = ack.header_of(raw, parsed)
-            check_header(header)
-            if endpoint is None:
-                raise Unsupported(
-                    "No partner is set up here under this MSH-3 and MSH-4.", hl7_code="207", location="MSH-3"
-                )
-            check_processing(header, endpoint)
             read = reader_for(header.type, header.trigger)
             parsed.check_shape()
             with transaction.atomic():
@@ -143,8 +139,16 @@ def _apply(pk: int, *, oversize: bool) -> InboundMessage:
     return message
 
 
-def check_header(header: Header) -> None:
-    """MSH by itself (conformance 2.1): raises Unsupported or, for what is absent, an AR as well."""
+def check_header(header: Header, endpoint: Endpoint | None, raw: bytes, *, oversize: bool) -> Endpoint:
+    """Whether a message with this header may come in at all, and from whom (conformance 2.1).
+
+    Raises Unreadable and Unsupported, which are answered with AR.
+    """
+    if oversize:
+        raise er7.Unreadable(
+            f"The message is larger than {mllp.MAX_MESSAGE // 1024 // 1024} MB; send it in parts."
+        )
+    er7.separators_of(er7.header_line(raw))
     for value, location in (
         (header.control_id, "MSH-10"),
         (header.type, "MSH-9"),
@@ -157,14 +161,27 @@ def check_header(header: Header) -> None:
         raise Unsupported("The message control id is too long.", hl7_code="102", location="MSH-10")
     if header.version not in VERSIONS:
         raise Unsupported("Versions 2.2 to 2.8 are taken here.", hl7_code="203", location="MSH-12")
-
-
-def check_processing(header: Header, endpoint: Endpoint) -> None:
-    """MSH-11: production only, unless the endpoint's profile says more (`processing=PT`)."""
+    if endpoint is None:
+        raise Unsupported(
+            "No partner is set up here under this MSH-3 and MSH-4.", hl7_code="207", location="MSH-3"
+        )
     if header.processing_id not in endpoint.option("processing", "P"):
         raise Unsupported(
             "This receiver takes production messages (P) from this sender.", hl7_code="202", location="MSH-11"
         )
+    return endpoint
+
+
+def _header_problem(
+    header: Header, endpoint: Endpoint | None, raw: bytes, frame: mllp.Frame
+) -> Problem | None:
+    """Why the commit is refused (CR); None when the message is taken for processing (CA)."""
+    try:
+        check_header(header, endpoint, raw, oversize=frame.oversize)
+        reader_for(header.type, header.trigger)
+    except RisError as error:
+        return ack.problem_of(error)
+    return None
 
 
 def _acceptance(header: Header, outcome: Outcome, control_id: str) -> Verdict:

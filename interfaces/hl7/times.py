@@ -9,7 +9,8 @@ from ris.core.errors import BadValue
 
 _TS = re.compile(
     r"(?P<year>\d{4})(?:(?P<month>\d{2})(?:(?P<day>\d{2})(?:(?P<hour>\d{2})(?:(?P<minute>\d{2})"
-    r"(?:(?P<second>\d{2})(?:\.(?P<fraction>\d{1,6})\d*)?)?)?)?)?)?(?P<offset>[+-]\d{4}|Z)?"
+    r"(?:(?P<second>\d{2})(?:\.(?P<fraction>\d{1,6})\d*)?)?)?)?)?)?(?P<offset>[+-]\d{4}|Z)?",
+    re.ASCII,
 )
 
 
@@ -98,7 +99,7 @@ def birth_date(text: str, zone: tzinfo, *, location: str) -> str:
 
     The day as written counts; an offset never moves a birthday.
     """
-    digits = re.match(r"\d{4,8}", text)
+    digits = re.match(r"[0-9]{4,8}", text)
     if digits is not None:
         known = digits.group()
         while len(known) in (6, 8) and known.endswith("00") and len(known) > 4:
