@@ -13,6 +13,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from ris.supervisor.places import APPLICATION
 from ris.supervisor.roles import grant
 from tests import servers
+from tests.browser import chromium, context, open_as  # noqa: F401 - fixtures
 from tests.stack import Stack
 
 # Settings are read when they are first touched, so the environment stands before Django does.
@@ -55,13 +56,15 @@ def as_application(db: None) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _tests_may_empty_append_only_tables() -> None:
     """Django empties the tables after a test that commits; only the cluster's superuser can pass the guards."""
-    flush = connection.ops.sql_flush
+    # On the class: beside a running event loop (Playwright's) the thread has a second connection object.
+    operations = type(connection.ops)
+    flush = operations.sql_flush
 
-    def guarded_flush(*args: object, **kwargs: object) -> list[str]:
-        statements: list[str] = flush(*args, **kwargs)
+    def guarded_flush(self: object, *args: object, **kwargs: object) -> list[str]:
+        statements: list[str] = flush(self, *args, **kwargs)  # type: ignore[arg-type]
         return ["SET LOCAL session_replication_role = replica", *statements]
 
-    connection.ops.sql_flush = guarded_flush  # type: ignore[method-assign]
+    operations.sql_flush = guarded_flush  # type: ignore[assignment, method-assign]
 
 
 @pytest.fixture
