@@ -1,6 +1,7 @@
 """Reading: opening, drafting, releasing, signing, addending."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -9,6 +10,8 @@ from django.utils import timezone
 from ris.accounts.models import User
 from ris.accounts.permissions import require
 from ris.core.errors import Conflict, IllegalTransition, MissingData
+from ris.core.formats import day
+from ris.department.models import ProcedureType
 from ris.events.outbox import record
 from ris.exams.models import Exam
 from ris.exams.states import ExamStatus
@@ -16,10 +19,11 @@ from ris.orders import actions as orders
 from ris.orders.models import Order
 from ris.orders.states import OrderStatus
 from ris.reporting import sections as text
-from ris.reporting.models import Draft, Report, ReportedExam, ReportPart, ReportTemplate
+from ris.reporting.models import Draft, Report, ReportDocument, ReportedExam, ReportPart, ReportTemplate
 from ris.reporting.sections import Section
 from ris.reporting.signing import current_parts, digest
 from ris.reporting.states import SIGNED, PartKind, ReportStatus
+from ris.reporting.worklists import signed_exams
 
 LEASE = timedelta(minutes=15)
 
@@ -79,28 +83,46 @@ def _check_lease(report: Report, by: User, at: datetime) -> None:
         raise Conflict(f"{report.reader} is reading this.")
 
 
+def template_for(kind: ProcedureType) -> list[Section]:
+    """The wording for an exam: its own, or that of its modality and body part, of its modality, of any exam."""
+    templates = list(ReportTemplate.objects.filter(active=True))
+    part = kind.body_part.casefold()
+    fitting = [one for one in templates if one.procedure_type_id == kind.pk] or [
+        one
+        for modality, body_part in ((kind.modality, part), (kind.modality, ""), ("", ""))
+        for one in templates
+        if not one.procedure_type_id and (one.modality, one.body_part.casefold()) == (modality, body_part)
+    ]
+    wording: list[Section] = (
+        fitting[0].sections if fitting else [text.section(heading) for heading in text.STANDARD]
+    )
+    return wording
+
+
 def starting_text(exam: Exam) -> list[Section]:
-    """The template of the exam, or of its modality, or the general one, with what the order already says."""
+    """The template of the exam, filled with what the record says: the clinical question, the newest prior."""
     kind = exam.procedure.procedure_type
     assert kind is not None, "an exam of an unknown code is never started"
-    templates = list(ReportTemplate.objects.filter(active=True))
-    chosen = (
-        next((one for one in templates if one.procedure_type_id == kind.pk), None)
-        or next(
-            (one for one in templates if one.modality == kind.modality and not one.procedure_type_id), None
-        )
-        or next((one for one in templates if not one.modality and not one.procedure_type_id), None)
-    )
-    wording: list[Section] = (
-        chosen.sections if chosen else [text.section(heading) for heading in text.STANDARD]
-    )
     filled = []
-    for one in wording:
+    for one in template_for(kind):
         body = one["text"]
         if one["code"] == text.CLINICAL[0] and not body:
             body = "\n".join(part for part in (exam.order.reason, exam.order.clinical_info) if part)
+        if one["code"] == text.COMPARISON[0] and not body:
+            body = comparison(exam)
         filled.append(Section(code=one["code"], title=one["title"], text=body))
     return filled
+
+
+def comparison(exam: Exam) -> str:
+    """The newest earlier report of the patient on the same modality."""
+    prior = (
+        signed_exams(exam.order.patient)
+        .exclude(pk=exam.pk)
+        .filter(procedure__procedure_type__modality=exam.procedure.procedure_type.modality)  # type: ignore[union-attr]
+        .first()
+    )
+    return f"{prior.procedure.label} {day(prior.started_at)}." if prior else "None."
 
 
 def _draft(report: Report, version: int | None) -> Draft:
@@ -123,13 +145,22 @@ def _draft(report: Report, version: int | None) -> Draft:
 def save_draft(
     report: Report, sections: Sequence[Section], *, version: int, by: User, at: datetime | None = None
 ) -> Draft:
-    """Keep the working text; `version` is the one the writer began from. Raises Conflict when it has moved on."""
+    """Keep the working text; `version` is the one the writer began from.
+
+    Raises Conflict when the text has moved on, unless it moved to these very words of the same writer: a
+    click on Sign overtakes the autosave that leaving the field set off.
+    """
     require(by, "report.write")
     moment = at or timezone.now()
     report = Report.objects.select_for_update(of=("self",)).select_related("reader").get(pk=report.pk)
+    draft = _draft(report, None)
+    wording = text.checked(sections)
+    if draft.sections == wording and draft.author_id == by.pk:
+        _take_lease(report, by, moment)
+        return draft
     draft = _draft(report, version)
     _take_lease(report, by, moment)
-    draft.sections = text.checked(sections)
+    draft.sections = wording
     draft.author = by
     draft.version += 1
     draft.save()
@@ -296,3 +327,35 @@ def discard_draft(report: Report, *, by: User, at: datetime | None = None) -> Re
         raise IllegalTransition("The report itself cannot be discarded; park it instead.")
     _close(report, draft)
     return report
+
+
+def keep_document(part: ReportPart, pdf: bytes) -> ReportDocument:
+    """Store what was made of a part; the first one stays when two were made at once."""
+    document, _ = ReportDocument.objects.get_or_create(part=part, defaults={"pdf": pdf})
+    return document
+
+
+@dataclass(frozen=True)
+class NewTemplate:
+    """For one exam (`procedure_type`), or a modality (with a body part as the catalogue writes it), or any."""
+
+    name: str
+    sections: Sequence[Section]
+    modality: str = ""
+    body_part: str = ""
+    procedure_type: ProcedureType | None = None
+
+
+@transaction.atomic
+def keep_template(new: NewTemplate, *, by: User) -> ReportTemplate:
+    """Add the template, or change the one of the same name; reports already begun keep their wording."""
+    require(by, "department.change")
+    template, _ = ReportTemplate.objects.update_or_create(
+        name=new.name,
+        defaults={
+            "sections": text.checked(new.sections), "modality": new.modality, "body_part": new.body_part,
+            "procedure_type": new.procedure_type, "active": True,
+        },
+    )  # fmt: skip
+    record("department.changed", f"department:reporttemplate:{template.pk}", by=by, record=template.pk)
+    return template

@@ -12,13 +12,15 @@ from ris.reporting.states import REPORT_FLOW, PartKind, ReportStatus
 
 
 class ReportTemplate(models.Model):
-    """The sections a report begins with: for one exam, or for a modality, or (both empty) for any."""
+    """The sections a report begins with: for one exam, or for a modality (and a body part), or for any."""
 
     name = models.CharField(max_length=80)
     procedure_type = models.ForeignKey(
         ProcedureType, on_delete=models.PROTECT, null=True, blank=True, related_name="report_templates"
     )
     modality = models.CharField(max_length=16, choices=Modality, blank=True)
+    #: As the catalogue writes it; blank for the whole modality.
+    body_part = models.CharField(max_length=40, blank=True)
     #: [{"code": LOINC, "title": ..., "text": ...}]
     sections = models.JSONField(default=list)
     active = models.BooleanField(default=True)

@@ -57,3 +57,32 @@ def open_fields(sections: Iterable[Section]) -> list[tuple[str, str]]:
 
 def text_of(sections: Iterable[Section], heading: tuple[str, str]) -> str:
     return next((one["text"] for one in sections if one["code"] == heading[0]), "")
+
+
+_ROW = re.compile(r"([A-Z][A-Za-z ,/&()-]{1,30}):[ \t]*(.*)")
+
+
+def rows(text: str) -> list[tuple[str, str]]:
+    """(organ, words) of a text written organ by organ, a line each; [] when it is not.
+
+    A line without an organ goes on with the row before it.
+    """
+    found: list[tuple[str, str]] = []
+    for line in text.split("\n"):
+        match = _ROW.fullmatch(line)
+        if match:
+            found.append((match[1], match[2]))
+        elif found:
+            label, words = found[-1]
+            found[-1] = (label, f"{words}\n{line}".strip())
+        else:
+            found.append(("", line))
+    return found if sum(1 for label, _ in found if label) >= 3 else []
+
+
+def from_rows(found: Iterable[tuple[str, str]]) -> str:
+    """The text of `rows` again; a row without words is left out."""
+    lines = [
+        f"{label}: {words.strip()}" if label else words.strip() for label, words in found if words.strip()
+    ]
+    return "\n".join(lines)

@@ -4,6 +4,7 @@ import hashlib
 import json
 
 from ris.reporting.models import Report, ReportPart
+from ris.reporting.states import PartKind
 
 
 def canonical(part: ReportPart) -> bytes:
@@ -35,11 +36,14 @@ def is_whole(part: ReportPart) -> bool:
     return digest(part) == part.digest
 
 
-def current_parts(report: Report) -> list[ReportPart]:
-    """The parts that make up the report as it reads now: the newest full text, then the addenda since."""
-    parts = list(report.parts.select_related("signed_by", "author").order_by("number"))
-    full = [part for part in parts if part.kind != "addendum"]
+def current_parts(report: Report, upto: int | None = None) -> list[ReportPart]:
+    """The parts that make up the report as it reads now, or as it read with part number `upto`.
+
+    The newest full text, then the addenda since.
+    """
+    parts = [part for part in report.parts.all() if upto is None or part.number <= upto]
+    full = [part for part in parts if part.kind != PartKind.ADDENDUM]
     if not full:
         return []
     base = full[-1]
-    return [base, *(part for part in parts if part.kind == "addendum" and part.number > base.number)]
+    return [base, *(part for part in parts if part.kind == PartKind.ADDENDUM and part.number > base.number)]
