@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -100,11 +101,12 @@ class Emr:
 
     def stop(self) -> None:
         self._stop.set()
-        if self._server is not None:
-            self._server.close()
         with self._lock:
-            for line in self._open:
-                line.close()
+            # A thread that waits in accept or recv keeps a closed socket open; shutdown wakes it.
+            for one in filter(None, [self._server, *self._open]):
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+                one.close()
             self._open.clear()
 
     def entries(self) -> list[Entry]:

@@ -1,0 +1,1 @@
+"""One module a message type; each function renders rows as the bytes of one message."""

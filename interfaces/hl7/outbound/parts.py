@@ -1,0 +1,190 @@
+"""The segments that our messages share: MSH, PID, PV1, and the data types in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+
+from interfaces.hl7 import er7, profile, times
+from interfaces.hl7.er7 import Raw, Value
+from interfaces.models import Endpoint
+from ris.accounts.models import User
+from ris.core.names import PersonName
+from ris.department.models import Practitioner
+from ris.orders.models import Order, RequestedProcedure
+from ris.patients.models import Patient, PatientClass, Visit
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """For whom, under which control id, and as of when a message is written."""
+
+    endpoint: Endpoint
+    control_id: str
+    #: When the fact became true: ORC-9, EVN-2.
+    at: datetime
+
+    @property
+    def modern(self) -> bool:
+        """2.5 and later: offsets in times, MSH-9.3."""
+        return self.endpoint.hl7_version >= "2.5"
+
+    def option(self, key: str) -> str:
+        return profile.option(self.endpoint.profile, key)
+
+    def time(self, moment: datetime | None) -> str:
+        if moment is None:
+            return ""
+        zone = ZoneInfo(self.endpoint.option("timezone") or settings.RIS_FACILITY_TZ)
+        return times.write(moment, zone, offset=self.modern)
+
+    def message(self, kind: tuple[str, str, str], segments: list[str]) -> bytes:
+        """MSH and the rest as bytes; MSH-18 only when other than ASCII letters are in them (MLLP-14)."""
+        endpoint = self.endpoint
+        body = "".join(line + "\r" for line in segments)
+        declared, codec = "", "ascii"
+        if not body.isascii():
+            declared, codec = "UNICODE UTF-8", "utf-8"
+            wanted = er7.CHARSETS.get(endpoint.encoding, "utf-8")
+            if wanted.startswith("iso-8859") and _fits(body, wanted):
+                declared, codec = endpoint.encoding, wanted
+        msh = er7.header(
+            {
+                3: endpoint.sending_application or "LIGHTBOX",
+                4: endpoint.sending_facility or "LIGHTBOX",
+                5: endpoint.receiving_application,
+                6: endpoint.receiving_facility,
+                7: self.time(self.at),
+                9: kind if self.modern else kind[:2],
+                10: self.control_id,
+                11: "P",
+                12: endpoint.hl7_version,
+                18: declared,
+            }
+        )
+        return f"{msh}\r{body}".encode(codec if msh.isascii() else "utf-8")
+
+
+def _fits(text: str, codec: str) -> bool:
+    try:
+        text.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def xpn(name: PersonName) -> Raw:
+    """Legal name; then the ideographic and phonetic forms as repetitions of their own (XPN.8 I, P)."""
+    names: list[Value] = [[name.family, name.given, name.middle, name.suffix, name.prefix, "", "L"]]
+    for group, form in ((name.ideographic, "I"), (name.phonetic, "P")):
+        if group:
+            family, given, middle, prefix, suffix = [*group.split("^"), "", "", "", ""][:5]
+            names.append([family, given, middle, suffix, prefix, "", "L", form])
+    return er7.repeat(names)
+
+
+def xcn(person: Practitioner | None) -> Value:
+    if person is None:
+        return ""
+    return [person.identifier, person.family, person.given, person.middle, person.suffix, person.prefix,
+            "", "", person.authority]  # fmt: skip
+
+
+def xcn_of(user: User | None) -> Value:
+    """A user as the practitioner they are, or by their user name."""
+    if user is None or user.is_system:
+        return ""
+    practitioner = getattr(user, "practitioner", None)
+    if practitioner is not None:
+        return xcn(practitioner)
+    return [user.username, user.last_name, user.first_name]
+
+
+def ndl_of(user: User | None) -> Value:
+    """NDL: the name in subcomponents of the first component (2.5.1 2.A.47)."""
+    name = xcn_of(user)
+    return [[part if isinstance(part, str) else part[0] for part in name]] if name else ""
+
+
+def pid(patient: Patient, visit: Visit | None) -> str:
+    numbers = sorted(patient.identifiers.all(), key=lambda one: (not one.primary, one.pk))
+    return er7.segment(
+        "PID",
+        {
+            3: er7.repeat([[one.value, "", "", one.authority, one.type] for one in numbers]),
+            5: xpn(patient.name),
+            7: patient.birth_date.replace("-", ""),
+            8: patient.sex,
+            11: patient.address,
+            13: er7.repeat(_telephones(patient)),
+            15: patient.language,
+            18: visit.account if visit else "",
+        },
+    )
+
+
+def _telephones(patient: Patient) -> list[Value]:
+    found: list[Value] = []
+    if patient.phone:
+        found.append([patient.phone, "PRN", "PH"])
+    if patient.mobile:
+        found.append([patient.mobile, "PRN", "CP"])
+    if patient.email:
+        found.append(["", "NET", "Internet", patient.email])
+    return found
+
+
+def pv1(visit: Visit | None) -> str:
+    """PV1-2 is required: who comes without a visit of the hospital comes as an outpatient."""
+    if visit is None:
+        return er7.segment("PV1", {2: PatientClass.OUTPATIENT.value})
+    return er7.segment(
+        "PV1",
+        {
+            2: visit.patient_class,
+            3: visit.location.split("^"),
+            7: xcn(visit.attending),
+            8: xcn(visit.referring),
+            15: visit.pregnancy,
+            19: [visit.number, "", "", visit.authority],
+            51: "V",
+        },
+    )
+
+
+def placer(order: Order) -> Value:
+    """ORC-2 with its namespace exactly as it came (FIL-10)."""
+    if not order.placer_order_number:
+        return ""
+    return [order.placer_order_number, *(order.placer_authority.split("^") if order.placer_authority else [])]
+
+
+def filler(order: Order, writer: Writer) -> Value:
+    return [order.accession_number, writer.endpoint.sending_application or "LIGHTBOX"]
+
+
+def ordered(procedure: RequestedProcedure) -> list[str]:
+    """The code of the exam as the placer wrote it."""
+    return [procedure.code, procedure.code_text, procedure.code_scheme]
+
+
+def common_order(order: Order, writer: Writer, fields: Mapping[int, Value | Raw]) -> str:
+    """ORC. What the fact says comes in `fields`; the rest is the order's own."""
+    return er7.segment(
+        "ORC",
+        {
+            2: placer(order),
+            3: filler(order, writer),
+            4: order.placer_group_number.split("^"),
+            9: writer.time(writer.at),
+            10: xcn_of(order.entered_by),
+            12: xcn(order.ordering),
+            14: order.callback_phone,
+            17: order.entered_at_organization.split("^")
+            if order.entered_at_organization
+            else [order.facility.code, order.facility.name, "L"],
+            **fields,
+        },
+    )
