@@ -59,7 +59,7 @@ class ExamViewSet(RecordViewSet):
         "undo_start": "exam.perform",
     }
     serializer_class = ExamSerializer
-    filterset_fields: ClassVar[Any] = ["status", "room", "order"]
+    filterset_fields: ClassVar[Any] = ["status", "room", "order", "order__accession_number"]
     ordering_fields: ClassVar[Any] = ["id", "started_at", "ended_at"]
     fetch = staticmethod(exam_for)
 

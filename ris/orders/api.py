@@ -86,7 +86,14 @@ class OrderViewSet(RecordViewSet):
         "map_procedure": "order.map_procedure",
     }
     serializer_class = OrderSerializer
-    filterset_fields: ClassVar[Any] = ["status", "priority", "patient", "facility", "accession_number"]
+    filterset_fields: ClassVar[Any] = [
+        "status",
+        "priority",
+        "patient",
+        "facility",
+        "accession_number",
+        "placer_order_number",
+    ]
     ordering_fields: ClassVar[Any] = ["id", "ordered_at", "status_at", "priority"]
     fetch = staticmethod(order_for)
 

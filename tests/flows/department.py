@@ -21,6 +21,7 @@ from tests.peers.emr import Ack, Line
 from tests.stack import Stack
 
 ZONE = ZoneInfo("America/New_York")
+REFERRER = "0456^LINDGREN^MAJA^^^DR"
 
 
 class Refused(AssertionError):
@@ -89,8 +90,8 @@ def orm(
         f"MSH|^~\\&|EPIC|HARBOUR|LIGHTBOX|HARBOUR|{stamp}||ORM^O01|{control_id or generate_uid()[-18:]}|P|2.3.1",
         f"PID|||{mrn}^^^HARBOUR^MR||{name}||19680714|F|||||||||||ACC{mrn}",
         f"PV1||O|CLINIC^1^1^HARBOUR||||0123^MENSAH^AMA^^^DR|0456^LINDGREN^MAJA^^^DR|||||||||||V{mrn}",
-        f"ORC|{control}|{placer}^EPIC|||||^^^{stamp}^^{priority}||{stamp}|CLERK||0456^LINDGREN^MAJA^^^DR||5550100|||SURG^SURGERY^L",
-        f"OBR|1|{placer}^EPIC||{code}^CT head^L|||||||||Fall from a ladder|||0456^LINDGREN^MAJA^^^DR|||||||||||^^^{stamp}^^{priority}"
+        f"ORC|{control}|{placer}^EPIC|||||^^^{stamp}^^{priority}||{stamp}|CLERK||0456^LINDGREN^MAJA^^^DR||5550100|||SURG",
+        f"OBR|1|{placer}^EPIC||{code}^CT head^L|||||||||Fall from a ladder|||{REFERRER}|||||||||||^^^{stamp}^^{priority}"
         "|||WALK|HEADACHE^Headache after a fall",
         "",
     ])  # fmt: skip

@@ -92,11 +92,12 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
 
 
 def told(entries: list[Entry]) -> list[str]:
-    """A conversation in short: message, order control, status."""
-    return [
-        f"{one.type[:7]} {one.field('ORC', 1)} {one.field('ORC', 5) or one.field('OBR', 25)}"
-        for one in entries
-    ]
+    """A conversation in short: message, order control, status of the order or of the result."""
+
+    def status(one: Entry) -> str:
+        return one.field("OBR", 25) if one.type.startswith("ORU") else one.field("ORC", 5)
+
+    return [f"{one.type[:7]} {one.field('ORC', 1)} {status(one)}" for one in entries]
 
 
 def test_an_order_becomes_a_report_and_charges(hospital: Hospital) -> None:
@@ -106,7 +107,11 @@ def test_an_order_becomes_a_report_and_charges(hospital: Hospital) -> None:
     day = datetime.fromisoformat(str(booked["starts_at"])).astimezone(ZONE)
 
     for keys in (
-        [f"{STEP}.ScheduledProcedureStepStartDate={day:%Y%m%d}", f"{STEP}.Modality=CT", f"{STEP}.ScheduledStationAETitle=CT1"],
+        [
+            f"{STEP}.ScheduledProcedureStepStartDate={day:%Y%m%d}",
+            f"{STEP}.Modality=CT",
+            f"{STEP}.ScheduledStationAETitle=CT1",
+        ],
         [f"AccessionNumber={accession}"],
         ["PatientID=004417268"],
         ["PatientName=OKA*"],
