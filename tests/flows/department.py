@@ -63,10 +63,15 @@ class Person:
         return self.call("POST", path, {} if body is None else body)
 
 
+def new_id() -> str:
+    """A control id no other message has."""
+    return str(generate_uid())[-18:]
+
+
 def adt(mrn: str, name: str = "OKAFOR^ADAEZE^^^MRS", event: str = "A04", control_id: str = "") -> str:
     now = datetime.now(ZONE)
     return "\r".join([
-        f"MSH|^~\\&|EPIC|HARBOUR|LIGHTBOX|HARBOUR|{now:%Y%m%d%H%M%S}||ADT^{event}|{control_id or generate_uid()[-18:]}|P|2.3.1",
+        f"MSH|^~\\&|EPIC|HARBOUR|LIGHTBOX|HARBOUR|{now:%Y%m%d%H%M%S}||ADT^{event}|{control_id or new_id()}|P|2.3.1",
         f"EVN|{event}|{now:%Y%m%d%H%M%S}",
         f"PID|||{mrn}^^^HARBOUR^MR||{name}||19680714|F|||12 QUAY RD^^NEW YORK^NY^10001||5550107719|||||ACC{mrn}",
         f"PV1||O|CLINIC^1^1^HARBOUR||||0123^MENSAH^AMA^^^DR|0456^LINDGREN^MAJA^^^DR|||||||||||V{mrn}",
@@ -87,7 +92,7 @@ def orm(
     now = datetime.now(ZONE)
     stamp = f"{now:%Y%m%d%H%M%S}"
     return "\r".join([
-        f"MSH|^~\\&|EPIC|HARBOUR|LIGHTBOX|HARBOUR|{stamp}||ORM^O01|{control_id or generate_uid()[-18:]}|P|2.3.1",
+        f"MSH|^~\\&|EPIC|HARBOUR|LIGHTBOX|HARBOUR|{stamp}||ORM^O01|{control_id or new_id()}|P|2.3.1",
         f"PID|||{mrn}^^^HARBOUR^MR||{name}||19680714|F|||||||||||ACC{mrn}",
         f"PV1||O|CLINIC^1^1^HARBOUR||||0123^MENSAH^AMA^^^DR|0456^LINDGREN^MAJA^^^DR|||||||||||V{mrn}",
         f"ORC|{control}|{placer}^EPIC|||||^^^{stamp}^^{priority}||{stamp}|CLERK||0456^LINDGREN^MAJA^^^DR||5550100|||SURG",
@@ -100,7 +105,7 @@ def orm(
 def cancel(placer: str, control_id: str = "") -> str:
     stamp = f"{datetime.now(ZONE):%Y%m%d%H%M%S}"
     return "\r".join([
-        f"MSH|^~\\&|EPIC|HARBOUR|LIGHTBOX|HARBOUR|{stamp}||ORM^O01|{control_id or generate_uid()[-18:]}|P|2.3.1",
+        f"MSH|^~\\&|EPIC|HARBOUR|LIGHTBOX|HARBOUR|{stamp}||ORM^O01|{control_id or new_id()}|P|2.3.1",
         f"ORC|CA|{placer}^EPIC|||||||{stamp}",
         "",
     ])  # fmt: skip
