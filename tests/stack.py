@@ -43,10 +43,10 @@ class Stack:
         self.ready: dict[str, str] = {}
         self.output = data.with_name(f"{data.name}.out")
 
-    def start(self, limit: float = 60) -> Self:
+    def start(self, limit: float = 120) -> Self:
         """Start and wait for READY."""
         self.begin()
-        until(lambda: self.ready or self._look_ready(), limit, "READY")
+        until(self.is_ready, limit, "READY")
         return self
 
     def begin(self) -> None:
@@ -61,8 +61,10 @@ class Stack:
                 preexec_fn=lifeline(signal.SIGTERM),
             )
 
-    def _look_ready(self) -> bool:
+    def is_ready(self) -> bool:
         assert self.process is not None
+        if self.ready:
+            return True
         ended = self.process.poll() is not None
         for line in self.said().splitlines():
             if line.startswith("READY "):
