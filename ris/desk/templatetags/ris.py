@@ -153,14 +153,13 @@ def status(value: str, tone: str = "", word: str = "") -> SafeString:
     return format_html('<span class="st {}">{}{}</span>', tone or usual, icon(mark, 14), word or shown)
 
 
-#: Order priorities above routine (HL7 table 0485).
+#: Order priorities above routine (HL7 tables 0027 and 0485): word, icon, tone.
 PRIORITIES = {
     "stat": ("STAT", "up2", "stat"),
-    "asap": ("ASAP", "up1", "urg"),
-    "urgent": ("Urgent", "up1", "urg"),
-    "callback": ("Call back", "phone", "urg"),
+    "asap": ("Urgent", "up1", "urg"),
     "preop": ("Pre-op", "up1", "urg"),
-    "timing": ("Timed", "clock", "urg"),
+    "callback": ("Call back", "phone", "urg"),
+    "timed": ("Timed", "clock", "urg"),
 }
 
 
@@ -237,8 +236,11 @@ def cmd(name: str, key: str = "") -> SafeString:
     """Declare a command on a link or button: the key handler, the key sheet and tests read it from there."""
     if not key:
         return format_html('data-cmd="{}"', name)
-    spoken = key.replace("Ctrl", "Control") if " " not in key else key.split()[-1]
-    return format_html('data-cmd="{}" data-key="{}" aria-keyshortcuts="{}"', name, key, spoken)
+    if " " in key:  # ARIA knows no sequences.
+        return format_html('data-cmd="{}" data-key="{}"', name, key)
+    return format_html(
+        'data-cmd="{}" data-key="{}" aria-keyshortcuts="{}"', name, key, key.replace("Ctrl", "Control")
+    )
 
 
 @register.simple_tag

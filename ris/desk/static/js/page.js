@@ -68,7 +68,7 @@
       hit.setAttribute("aria-pressed", hidden); hit.textContent = hidden ? "Hide" : "Show";
     }
     else if ((hit = at("[data-print]"))) window.print();
-    if (at('[hx-target="#sheet"]') && !at("#sheet")) opener = document.activeElement;
+    if ((hit = at('[hx-target="#sheet"]')) && !at("#sheet")) opener = document.activeElement === body ? hit : document.activeElement;
     document.querySelectorAll("details.menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; });
   });
   pressed();
