@@ -188,7 +188,8 @@ def meter(value: float, top: float, tone: str = "info", label: str = "") -> Safe
 
 
 #: Ready check -> icon; state -> class and word.
-_CHECKS = {"Identity": "idc", "Forms": "doc", "Safety": "shield", "Authorization": "check", "Payment": "coin"}
+_CHECKS = {"Identity": "idc", "Forms": "doc", "Safety": "shield", "Authorization": "check", "Payment": "coin",
+           "Side": "swap", "Reason": "doc", "Referrer": "people"}  # fmt: skip
 _CHECK_STATES = {
     "none": "not needed",
     "todo": "to do",
