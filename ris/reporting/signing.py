@@ -2,14 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 
+from ris.exams.models import Exam
 from ris.reporting.models import Report, ReportPart
 from ris.reporting.states import PartKind
 
 
-def canonical(part: ReportPart) -> bytes:
-    """The part as bytes that any change to text, patient, exam, signer or time would alter."""
-    exams = [one.exam for one in part.report.reported.select_related("exam__order").order_by("exam_id")]
+def canonical(part: ReportPart, exams: Sequence[Exam] | None = None) -> bytes:
+    """The part as bytes that any change to text, patient, exam, signer or time would alter.
+
+    `exams` are those the report reads, by their ids, where the caller has them at hand.
+    """
+    if exams is None:
+        exams = [one.exam for one in part.report.reported.select_related("exam__order").order_by("exam_id")]
     return json.dumps(
         {
             "accession_numbers": [exam.order.accession_number for exam in exams],
@@ -27,8 +33,8 @@ def canonical(part: ReportPart) -> bytes:
     ).encode()
 
 
-def digest(part: ReportPart) -> str:
-    return hashlib.sha256(canonical(part)).hexdigest()
+def digest(part: ReportPart, exams: Sequence[Exam] | None = None) -> str:
+    return hashlib.sha256(canonical(part, exams)).hexdigest()
 
 
 def is_whole(part: ReportPart) -> bool:
