@@ -39,6 +39,13 @@ def next_number(sequence: str) -> int:
     return int(number)
 
 
+def next_numbers(sequence: str, count: int) -> list[int]:
+    """The next `count` values of a sequence, rising."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(%s) FROM generate_series(1, %s)", [sequence, count])
+        return sorted(int(number) for (number,) in cursor.fetchall())
+
+
 #: The number, the server's start and the database it lies in.
 CONTROL_ID = """
 SELECT nextval('core_control_id'), extract(epoch FROM pg_postmaster_start_time())::bigint,
@@ -64,9 +71,17 @@ def control_id(number: int, started: int, database: int) -> str:
 
 def new_accession_number(prefix: str, year: int) -> str:
     """At most 16 characters (VR SH), unique in the installation: prefix, year, running number."""
-    return f"{prefix}{year % 100:02d}{next_number('core_accession'):07d}"
+    return accession_number(prefix, year, next_number("core_accession"))
+
+
+def accession_number(prefix: str, year: int, number: int) -> str:
+    return f"{prefix}{year % 100:02d}{number:07d}"
 
 
 def new_step_id() -> str:
     """A Scheduled Procedure Step ID (0040,0009): at most 16 characters, unique here (VR SH)."""
-    return f"S{next_number('core_step'):07d}"
+    return step_id(next_number("core_step"))
+
+
+def step_id(number: int) -> str:
+    return f"S{number:07d}"
