@@ -83,6 +83,8 @@
     if (!pill || !lists().length) return stale;
     pill.hidden = false;
     pill.classList.toggle("is-stale", stale);
+    const mark = pill.querySelector("use"), sprite = mark.getAttribute("href").split("#")[0];
+    mark.setAttribute("href", `${sprite}#${stale ? "warn" : "check"}`);
     const time = (stale ? minutes : seconds).format(okAt);
     pill.querySelector("[data-pill-text]").textContent = stale ? `Not live since ${time}. Trying again` : `Live · updated ${time}`;
     lists().forEach((list) => list.classList.toggle("is-stale", stale));
