@@ -23,6 +23,7 @@ from ris.accounts.models import User, system_user
 from ris.accounts.permissions import require
 from ris.audit.trail import record_access
 from ris.core.errors import BadValue, Conflict, IllegalTransition, MissingData
+from ris.department.models import Facility
 from ris.events.outbox import record
 
 # Partners
@@ -50,9 +51,11 @@ def configure_endpoint(name: str, values: Mapping[str, Any], *, by: User) -> End
         raise BadValue("Name the partner in 1 to 64 characters.", location="name")
     endpoint = Endpoint.objects.select_for_update().filter(name=name).first()
     if endpoint is None:
+        facility = Facility.objects.order_by("pk").first()
         endpoint = Endpoint(
-            name=name, user=system_user(name), receiving_application=name, receiving_facility=name
-        )
+            name=name, user=system_user(name), sending_facility=facility.code if facility else "",
+            receiving_application=name, receiving_facility=name,
+        )  # fmt: skip
     values = dict(values)
     for column, allowed in (
         ("protocol", Protocol.values),

@@ -23,6 +23,7 @@ from ris.orders.models import Order, RequestedProcedure
 from ris.orders.states import OrderStatus
 from ris.reporting.models import ReportPart
 from scheduling.models import Appointment, ScheduledProcedureStep
+from scheduling.states import LIVE
 
 #: Purposes begin with these; `_has_been_told` looks for them.
 _PROCEDURE, _STATUS, _RESULT = "procedure", "status", "result"
@@ -192,7 +193,7 @@ def _started(telling: _Telling) -> None:
 
 
 def _not_started(telling: _Telling) -> None:
-    if telling.order.status == OrderStatus.SCHEDULED:
+    if Appointment.objects.filter(order=telling.order, status__in=LIVE).exists():
         telling.status("SC")
 
 

@@ -61,7 +61,7 @@ def _request(
             12: order.danger_code,
             13: order.clinical_info,
             15: ["", "", "", "", procedure.side] if procedure.side != Side.NONE else "",
-            16: parts.xcn(order.ordering),
+            16: parts.xcn(order.ordering, writer),
             18: order.accession_number,
             19: procedure.requested_procedure_id,
             20: step.step_id if step is not None else "",
@@ -84,7 +84,7 @@ def procedure_message(
 ) -> bytes:
     """RAD-4 (NW) and RAD-13 (XO, CA, DC) for one requested procedure: an ORC/OBR pair a step, then one ZDS."""
     order = procedure.order
-    segments = [parts.pid(order.patient, order.visit), parts.pv1(order.visit)]
+    segments = [parts.pid(order.patient, order.visit), parts.pv1(order.visit, writer)]
     for number, step in enumerate(steps or [None], 1):
         timing = _timing(order, step.starts_at if step else order.wanted_at or order.ordered_at, writer)
         segments.append(
@@ -112,7 +112,7 @@ def status_message(order: Order, status: str, start: datetime | None, writer: Wr
             2: parts.placer(order),
             3: parts.filler(order, writer),
             4: parts.ordered(procedure),
-            16: parts.xcn(order.ordering),
+            16: parts.xcn(order.ordering, writer),
             18: order.accession_number,
             27: timing,
             31: _reason(order.reason),
@@ -123,7 +123,7 @@ def status_message(order: Order, status: str, start: datetime | None, writer: Wr
         _KIND,
         [
             parts.pid(order.patient, order.visit),
-            parts.pv1(order.visit),
+            parts.pv1(order.visit, writer),
             parts.common_order(order, writer, fields),
             request,
         ],

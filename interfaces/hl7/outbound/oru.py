@@ -49,7 +49,7 @@ def result_message(exam: Exam, part: ReportPart, pdf: bytes | None, writer: Writ
             7: writer.time(exam.started_at),
             8: writer.time(exam.ended_at),
             13: order.clinical_info,
-            16: parts.xcn(order.ordering),
+            16: parts.xcn(order.ordering, writer),
             18: order.accession_number,
             19: procedure.requested_procedure_id,
             22: writer.time(part.released_at),
@@ -57,14 +57,14 @@ def result_message(exam: Exam, part: ReportPart, pdf: bytes | None, writer: Writ
             25: status,
             27: "" if writer.modern else timing,
             31: ["", order.reason] if order.reason else "",
-            32: name(principal),
-            33: name(assistant),
-            34: name(exam.technologist),
+            32: name(principal, writer),
+            33: name(assistant, writer),
+            34: name(exam.technologist, writer),
             44: parts.ordered(procedure),
         },
     )
     common = parts.common_order(order, writer, {1: "RE", 5: "A" if status == "P" else "CM"})
-    segments = [parts.pid(order.patient, order.visit), parts.pv1(order.visit), common, request]
+    segments = [parts.pid(order.patient, order.visit), parts.pv1(order.visit, writer), common, request]
     if writer.modern:
         # RAD-128: the time stands in TQ1-7, after OBR in ORU_R01.
         segments.append(
@@ -72,7 +72,7 @@ def result_message(exam: Exam, part: ReportPart, pdf: bytes | None, writer: Writ
                 "TQ1", {1: "1", 7: writer.time(exam.started_at), 9: codes.priority_code(order.priority)}
             )
         )
-    observer = parts.xcn_of(principal)
+    observer = parts.xcn_of(principal, writer)
     observed = writer.time(exam.started_at)
     for number, (type_, code, sub_id, value, result) in enumerate(
         _observations(exam, part, pdf, status, writer), 1

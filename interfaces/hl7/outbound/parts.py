@@ -77,7 +77,8 @@ def _fits(text: str, codec: str) -> bool:
 
 def xpn(name: PersonName) -> Raw:
     """Legal name; then the ideographic and phonetic forms as repetitions of their own (XPN.8 I, P)."""
-    names: list[Value] = [[name.family, name.given, name.middle, name.suffix, name.prefix, "", "L"]]
+    several = "L" if name.ideographic or name.phonetic else ""
+    names: list[Value] = [[name.family, name.given, name.middle, name.suffix, name.prefix, "", several]]
     for group, form in ((name.ideographic, "I"), (name.phonetic, "P")):
         if group:
             family, given, middle, prefix, suffix = [*group.split("^"), "", "", "", ""][:5]
@@ -85,26 +86,27 @@ def xpn(name: PersonName) -> Raw:
     return er7.repeat(names)
 
 
-def xcn(person: Practitioner | None) -> Value:
+def xcn(person: Practitioner | None, writer: Writer) -> Value:
+    """The person as they were named to us; with the assigning authority from 2.5 on (IHE 2.3.1 sends none)."""
     if person is None:
         return ""
-    return [person.identifier, person.family, person.given, person.middle, person.suffix, person.prefix,
-            "", "", person.authority]  # fmt: skip
+    name = [person.identifier, person.family, person.given, person.middle, person.suffix, person.prefix]
+    return [*name, "", "", person.authority] if writer.modern else name
 
 
-def xcn_of(user: User | None) -> Value:
+def xcn_of(user: User | None, writer: Writer) -> Value:
     """A user as the practitioner they are, or by their user name."""
     if user is None or user.is_system:
         return ""
     practitioner = getattr(user, "practitioner", None)
     if practitioner is not None:
-        return xcn(practitioner)
+        return xcn(practitioner, writer)
     return [user.username, user.last_name, user.first_name]
 
 
-def ndl_of(user: User | None) -> Value:
+def ndl_of(user: User | None, writer: Writer) -> Value:
     """NDL: the name in subcomponents of the first component (2.5.1 2.A.47)."""
-    name = xcn_of(user)
+    name = xcn_of(user, writer)
     return [[part if isinstance(part, str) else part[0] for part in name]] if name else ""
 
 
@@ -136,7 +138,7 @@ def _telephones(patient: Patient) -> list[Value]:
     return found
 
 
-def pv1(visit: Visit | None) -> str:
+def pv1(visit: Visit | None, writer: Writer) -> str:
     """PV1-2 is required: who comes without a visit of the hospital comes as an outpatient."""
     if visit is None:
         return er7.segment("PV1", {2: PatientClass.OUTPATIENT.value})
@@ -145,8 +147,8 @@ def pv1(visit: Visit | None) -> str:
         {
             2: visit.patient_class,
             3: visit.location.split("^"),
-            7: xcn(visit.attending),
-            8: xcn(visit.referring),
+            7: xcn(visit.attending, writer),
+            8: xcn(visit.referring, writer),
             15: visit.pregnancy,
             19: [visit.number, "", "", visit.authority],
             51: "V",
@@ -179,8 +181,8 @@ def common_order(order: Order, writer: Writer, fields: Mapping[int, Value | Raw]
             3: filler(order, writer),
             4: order.placer_group_number.split("^"),
             9: writer.time(writer.at),
-            10: xcn_of(order.entered_by),
-            12: xcn(order.ordering),
+            10: xcn_of(order.entered_by, writer),
+            12: xcn(order.ordering, writer),
             14: order.callback_phone,
             17: order.entered_at_organization.split("^")
             if order.entered_at_organization
