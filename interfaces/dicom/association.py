@@ -190,15 +190,15 @@ class Association(asyncio.Protocol):
 
     def abort(self, source: int, reason: int) -> None:
         self._end(pdu.abort(source, reason))
+        # The peer may still be sending; closing now would reset the connection and lose what we said.
+        self.transport.write_eof()
 
     def _end(self, last_words: bytes) -> None:
-        if self._closing:
-            return
+        """Say the last thing, then leave it to the peer to close, for a while (PS3.8 9.2.3, ARTIM timer)."""
         self.transport.write(last_words)
         self._closing = True
         self._give_up()
         self.deadline = self.ae.loop.time() + _CLOSE_SECONDS
-        self.transport.close()
 
     # Reading
 

@@ -42,7 +42,7 @@ class Command(BaseCommand):
         try:
             bound_host, bound_port = await listener.start(host, port)
         except OSError as error:
-            raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+            raise CommandError(f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.") from error
         self.stdout.write(f"LISTENING {bound_host}:{bound_port}")
         self.stdout.flush()
         await stop.wait()
