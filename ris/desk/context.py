@@ -1,5 +1,6 @@
 """What every page of the shell shows: the way to the user's lists, the facility, theme, clock."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,6 +14,9 @@ from django.utils.functional import SimpleLazyObject
 from ris.accounts.models import Role, User
 from ris.accounts.permissions import allowed
 from ris.department.models import Facility
+from ris.orders.models import Order
+from ris.orders.states import OrderStatus
+from ris.reporting.worklists import unread
 
 #: Path, word, icon, key chord.
 RAIL = (
@@ -25,6 +29,11 @@ RAIL = (
     ("/interfaces", "Interfaces", "plug", "g i"),
     ("/admin", "Admin", "gear", "g a"),
 )
+#: What waits in a list for those who hold a right, for the number beside its icon.
+WAITING: dict[str, tuple[str, Callable[[], int]]] = {
+    "/orders": ("appointment.book", lambda: Order.objects.filter(status=OrderStatus.REQUESTED).count()),
+    "/reading": ("report.write", lambda: unread().count()),
+}
 THEMES = ("light", "reading")
 DENSITIES = ("default", "compact", "touch")
 
@@ -36,6 +45,16 @@ class RailItem:
     icon: str
     key: str
     current: bool
+
+    user: object
+
+    @property
+    def count(self) -> int:
+        """Kept for some seconds: it is on every page and need not be newer."""
+        right, count = WAITING.get(self.url, ("", None))
+        if count is None or not allowed(self.user, right):
+            return 0
+        return int(kept.get_or_set(f"shell.waiting{self.url}", count, 15) or 0)
 
 
 @cache
@@ -50,7 +69,7 @@ def right_of(path: str) -> str | None:
 def rail(request: HttpRequest) -> list[RailItem]:
     """The lists this user may open."""
     return [
-        RailItem(path, word, icon, key, current=request.path.startswith(path.rsplit("/", 1)[0] or path))
+        RailItem(path, word, icon, key, request.path.startswith(path.rsplit("/", 1)[0] or path), request.user)
         for path, word, icon, key in RAIL
         if (right := right_of(path)) and allowed(request.user, right)
     ]
