@@ -25,11 +25,11 @@ _ACRONYMS = {"Id": "ID", "Uid": "UID", "Ssn": "SSN", "Pid": "PID", "Obx": "OBX",
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field for a person to read: "PID-7", "Date time of birth", the raw text, its parts."""
+    """One field for a person to read: "PID-7", "Date time of birth", the text, its parts."""
 
     location: str
     name: str
-    raw: str
+    text: str
     #: (location, name, value) of each component, when there are several.
     parts: tuple[tuple[str, str, str], ...]
 

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import uvloop
 
+from interfaces import engine
 from interfaces.actions import configure_endpoint
+from interfaces.hl7 import ack
 from interfaces.hl7.listener import Limits, Listener
-from interfaces.models import Endpoint
+from interfaces.models import Endpoint, InboundMessage
 from ris.accounts.models import system_user
 from tests.makers import make_facility, make_procedure_type
 from tests.peers.emr import Emr, Line
@@ -65,3 +67,21 @@ def line(server: Server) -> Iterator[Line]:
 def emr(tmp_path: Path) -> Iterator[Emr]:
     with Emr(tmp_path / "emr.jsonl") as peer:
         yield peer
+
+
+@pytest.fixture
+def stored(anybody: Endpoint) -> Callable[[str], InboundMessage]:
+    """Keeps a message as a crash right after commit 1 leaves it."""
+
+    def keep(message: str) -> InboundMessage:
+        header = ack.header_of(message.encode(), None)
+        kept, fresh = engine.store(
+            engine.Arrival(
+                raw=message.encode(), endpoint=anybody, peer="", control_id=header.control_id, type=header.kind,
+                sender=f"{header.sending_application}|{header.sending_facility}",
+            )
+        )  # fmt: skip
+        assert fresh
+        return kept
+
+    return keep

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from interfaces import engine
-from interfaces.hl7 import ack, receiver
+from interfaces.hl7 import receiver
 from interfaces.models import Endpoint, InboundMessage
 from ris.events.models import Event
 from ris.orders.models import Order
@@ -19,6 +19,7 @@ from tests.interfaces.hl7.samples import adt, orm, pid
 from tests.peers.emr import END, START, Line
 
 Server = tuple[str, int]
+Store = Callable[[str], InboundMessage]
 
 
 def works(server: Server) -> bool:
@@ -220,20 +221,7 @@ def test_a_new_patient_named_on_many_connections_at_once_is_registered_once(serv
     assert Order.objects.count() == 8
 
 
-def stored(message: str) -> InboundMessage:
-    """As a crash right after commit 1 leaves it."""
-    header = ack.header_of(message.encode(), None)
-    kept, fresh = engine.store(
-        engine.Arrival(
-            raw=message.encode(), endpoint=Endpoint.objects.get(), peer="", control_id=header.control_id,
-            type=header.kind, sender=f"{header.sending_application}|{header.sending_facility}",
-        )
-    )  # fmt: skip
-    assert fresh
-    return kept
-
-
-def test_what_was_stored_before_a_crash_is_applied_after_it(anybody: Endpoint) -> None:
+def test_what_was_stored_before_a_crash_is_applied_after_it(anybody: Endpoint, stored: Store) -> None:
     kept = stored(orm())
     assert receiver.recover() == 1
     assert receiver.recover() == 0
@@ -242,7 +230,7 @@ def test_what_was_stored_before_a_crash_is_applied_after_it(anybody: Endpoint) -
     assert Order.objects.count() == 1
 
 
-def test_a_resend_after_the_crash_gets_the_answer_it_missed(line: Line) -> None:
+def test_a_resend_after_the_crash_gets_the_answer_it_missed(line: Line, stored: Store) -> None:
     message = orm()
     stored(message)
     assert line.send(message).code == "AA"
@@ -250,7 +238,7 @@ def test_a_resend_after_the_crash_gets_the_answer_it_missed(line: Line) -> None:
     assert Order.objects.count() == 1
 
 
-def test_the_sweep_leaves_alone_what_a_listener_is_working_on(anybody: Endpoint) -> None:
+def test_the_sweep_leaves_alone_what_a_listener_is_working_on(anybody: Endpoint, stored: Store) -> None:
     kept = stored(orm())
     assert engine.unapplied("mllp", timezone.now() - kept.received_at + timezone.timedelta(seconds=5)) == []
 
