@@ -25,11 +25,11 @@ _ACRONYMS = {"Id": "ID", "Uid": "UID", "Ssn": "SSN", "Pid": "PID", "Obx": "OBX",
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field for a person to read: "PID-7", "Date time of birth", the text, its parts."""
+    """One field for a person to read: "PID-7", "Date time of birth", the text as sent, its parts."""
 
     location: str
     name: str
-    text: str
+    raw: str
     #: (location, name, value) of each component, when there are several.
     parts: tuple[tuple[str, str, str], ...]
 

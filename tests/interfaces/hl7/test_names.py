@@ -26,12 +26,12 @@ def test_a_message_is_shown_with_names_and_parts() -> None:
     rows = names.parsed(orm().encode())
     assert [row.name for row in rows] == ["MSH", "PID", "PV1", "ORC", "OBR"]
     number = next(field for field in rows[1].fields if field.location == "PID-3")
-    assert (number.name, number.text) == ("Patient identifier list", "004417268^^^HOSP^MR")
+    assert (number.name, number.raw) == ("Patient identifier list", "004417268^^^HOSP^MR")
     assert ("PID-3.4", "Assigning authority", "HOSP") in number.parts
 
 
 def test_a_long_value_is_cut_for_the_screen() -> None:
     raw = orm().encode() + b"OBX|1|ED|x||a^b^pdf^Base64^" + b"A" * 2_000_000 + b"\r"
     value = next(field for field in names.parsed(raw)[-1].fields if field.location == "OBX-5")
-    assert len(value.text) == names.SHOWN
+    assert len(value.raw) == names.SHOWN
     assert all(len(text) <= names.SHOWN for _, _, text in value.parts)
