@@ -247,11 +247,11 @@ def _set(patient: Patient, column: str, value: Any) -> None:
 
 
 def search_text(patient: Patient, identifiers: tuple[NewIdentifier | PatientIdentifier, ...]) -> str:
-    """Everything a person may type to find the patient, folded."""
+    """Everything a person may type to find the patient, folded; a blank before and after every word."""
     phones = [re.sub(r"\D", "", number) for number in (patient.phone, patient.mobile)]
     names = fold(
         " ".join([patient.family, patient.given, patient.middle, patient.ideographic.replace("^", " "),
                   patient.phonetic.replace("^", " ")])
     )  # fmt: skip
     numbers = [re.sub(r"\W", "", one.value).upper() for one in identifiers]
-    return " ".join(part for part in [names, patient.birth_date, *numbers, *phones] if part)
+    return f" {' '.join(part for part in [names, patient.birth_date, *numbers, *phones] if part)} "

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import pgtrigger
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import Q
@@ -20,6 +21,18 @@ class Sex(models.TextChoices):
     UNKNOWN = "U", "Not known"
     AMBIGUOUS = "A", "Ambiguous"
     NOT_APPLICABLE = "N", "Not specified"
+
+
+# In one order, so that two writers wait for each other and never both. 60: levenshtein() refuses long words.
+WORDS_OF_NAMES = """
+INSERT INTO patients_nameword (word)
+SELECT DISTINCT typed.word FROM regexp_split_to_table(NEW.search, ' ') AS typed(word)
+WHERE typed.word !~ '[0-9]' AND length(typed.word) BETWEEN 2 AND 60
+  AND NOT EXISTS (SELECT 1 FROM patients_nameword known WHERE known.word = typed.word)
+ORDER BY typed.word
+ON CONFLICT DO NOTHING;
+RETURN NULL;
+"""
 
 
 class Patient(models.Model):
@@ -84,7 +97,15 @@ class Patient(models.Model):
                 name="patient_by_phonetic",
             ),
         ]
-        triggers = [never_deleted()]
+        triggers = [
+            never_deleted(),
+            pgtrigger.Trigger(
+                name="words_of_names_are_known",
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("search"),  # type: ignore[no-untyped-call]
+                when=pgtrigger.After,
+                func=WORDS_OF_NAMES,
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name.display
@@ -105,6 +126,18 @@ class Patient(models.Model):
         """The number of the primary identifier; prefetch `identifiers` on lists."""
         known = sorted(self.identifiers.all(), key=lambda identifier: (not identifier.primary, identifier.pk))
         return known[0].value if known else ""
+
+
+class NameWord(models.Model):
+    """A word that is part of some patient's name, folded: what a mistyped one is compared with.
+
+    Far fewer than patients, so comparing with all of them is quick. Kept by a trigger on Patient.
+    """
+
+    word = models.CharField(primary_key=True, max_length=60)
+
+    def __str__(self) -> str:
+        return self.word
 
 
 class PatientIdentifier(models.Model):
