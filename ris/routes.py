@@ -1,6 +1,11 @@
 """REST: the routes of /api/v1/ and the schema that describes them."""
 
+from typing import Any
+
 from django.urls import include, path
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import build_bearer_security_scheme_object
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.routers import DefaultRouter
@@ -15,6 +20,17 @@ from ris.orders.api import OrderViewSet
 from ris.patients.api import PatientViewSet
 from ris.reporting.api import ReportViewSet
 from scheduling.api import AppointmentViewSet, OrderCancellationViewSet, SlotViewSet
+
+
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How the schema describes `Authorization: Token ...`."""
+
+    target_class = "ris.accounts.tokens.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return build_bearer_security_scheme_object(header_name="Authorization", token_prefix="Token")
+
 
 router = DefaultRouter()
 router.include_root_view = False
