@@ -49,3 +49,6 @@ peers:
 .venv/test.stamp: requirements-dev.txt .venv/run.stamp
 	$(PIP) install --root-user-action=ignore --require-hashes -r requirements-dev.txt
 	@touch $@
+
+bench: .venv/test.stamp peers
+	.venv/bin/python -m bench

@@ -8,13 +8,14 @@ from celery import current_app
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
+from kombu.exceptions import OperationalError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ris.accounts.doors import public
 
-PATIENCE = 3.0  # seconds a store may take to answer before it counts as down
+PATIENCE = 1.0  # seconds the broker may take to answer before it counts as down
 
 
 @public
@@ -38,8 +39,8 @@ def database_answers() -> bool:
 def broker_answers() -> bool:
     options = {"socket_timeout": PATIENCE, "socket_connect_timeout": PATIENCE}
     broker = current_app.connection_for_write(transport_options=options)
-    with broker, contextlib.suppress(*broker.connection_errors, *broker.channel_errors):
-        channel: Any = broker.default_channel  # Redis's own, with its client
+    with broker, contextlib.suppress(OperationalError, *broker.connection_errors):
+        channel: Any = broker.channel()  # Redis's own, with its client
         return bool(channel.client.ping())
     return False
 

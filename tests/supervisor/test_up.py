@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +50,18 @@ def test_ready_is_said_once_and_names_where_everything_listens(running: Stack) -
     for address in (running.mllp, running.dicom[1:]):
         socket.create_connection(address, timeout=5).close()
     assert healthz(running) == {"web": "ok", "database": "ok", "broker": "ok"}
+
+
+def test_health_names_the_store_that_does_not_answer(running: Stack) -> None:
+    running.kill("valkey", signal.SIGSTOP)
+    try:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{running.http}/healthz", timeout=20)
+        assert refused.value.code == 503
+        assert json.load(refused.value) == {"web": "ok", "database": "ok", "broker": "does not answer"}
+    finally:
+        running.kill("valkey", signal.SIGCONT)
+    until(lambda: is_well(running), 10, "healthz is well again")
 
 
 def test_queues_can_be_watched(running: Stack) -> None:
