@@ -138,7 +138,7 @@ def _taken(
     told = f"Somebody booked {during.lower.astimezone(zone):%H:%M} in {room.name}"
     if other:
         told += f" at {other.booked_at.astimezone(zone):%H:%M} ({other.booked_by.short})"
-    free = find_slots(exam_type, start=during.lower, limit=1)
+    free = find_slots(exam_type, start=during.lower, patient=order.patient, limit=1)
     if free:
         slot = free[0]
         begins = slot.start.astimezone(local_zone(slot.room))
@@ -375,6 +375,31 @@ def make_ready(appointment: Appointment, *, by: User, at: datetime | None = None
 
 
 @transaction.atomic
+def undo_ready(appointment: Appointment, *, by: User, at: datetime | None = None) -> Appointment:
+    """Take back a call to the room: the patient waits on."""
+    require(by, "appointment.check_in")
+    appointment, order = _locked(appointment)
+    if appointment.status != AppointmentStatus.READY:
+        raise IllegalTransition(f"This patient is {appointment.get_status_display().lower()} by now.")
+    _back_to_waiting(appointment, at=at)
+    record(
+        "patient.ready_undone", order.subject, by=by, patient=order.patient_id, order=order.pk,
+        appointment=appointment.pk,
+    )  # fmt: skip
+    return appointment
+
+
+def _back_to_waiting(appointment: Appointment, *, at: datetime | None) -> None:
+    """Arrived again, since when they first came: the wait goes on."""
+    came = appointment.arrived_at
+    appointment.move(AppointmentStatus.ARRIVED, at=at)
+    if came:
+        appointment.arrived_at = came
+        appointment.save(update_fields=["arrived_at"])
+    _move_steps(appointment, StepStatus.ARRIVED, at=at)
+
+
+@transaction.atomic
 def cancel_order(order: Order, *, reason: str, by: User, at: datetime | None = None) -> Order:
     """Withdraw a request and its plan in one step, so that it leaves every worklist at once.
 
@@ -428,8 +453,7 @@ def reopen_steps(order: Order, *, at: datetime | None = None) -> bool:
     )
     if appointment is None:
         return False
-    appointment.move(AppointmentStatus.ARRIVED, at=at)
-    _move_steps(appointment, StepStatus.ARRIVED, at=at)
+    _back_to_waiting(appointment, at=at)
     return True
 
 

@@ -58,6 +58,13 @@ class Block(models.Model):
     def __str__(self) -> str:
         return f"{self.room}: {self.reason}"
 
+    @property
+    def span(self) -> tuple[datetime, datetime]:
+        starts, ends = self.during.lower, self.during.upper
+        assert starts, "a block has a beginning"
+        assert ends, "a block has an end"
+        return starts, ends
+
 
 class Appointment(StatusRecord):
     """A patient's time in a room for one order."""
@@ -99,6 +106,10 @@ class Appointment(StatusRecord):
             models.UniqueConstraint(
                 fields=["order"], condition=Q(status__in=LIVE), name="order_has_one_live_appointment"
             ),
+        ]
+        indexes = [
+            # The board, the schedule and the search for free times: whatever lies in a stretch of time.
+            GistIndex(fields=["during"], name="appointments_by_time"),
         ]
         triggers = [APPOINTMENT_FLOW.trigger(), never_deleted()]
 
@@ -145,7 +156,9 @@ class ScheduledProcedureStep(StatusRecord):
             ),
             # The same with a modality, which nearly every machine names.
             models.Index(
-                fields=["modality", "starts_at"], condition=Q(status__in=ON_WORKLIST), name="steps_on_worklist_modality"
+                fields=["modality", "starts_at"],
+                condition=Q(status__in=ON_WORKLIST),
+                name="steps_on_worklist_modality",
             ),
         ]
         triggers = [STEP_FLOW.trigger(), never_deleted()]

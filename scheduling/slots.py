@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
 from ris.department.models import ProcedureType, Room
+from ris.patients.models import Patient
 from scheduling.models import Appointment, Block, Opening
 from scheduling.states import LIVE
 
@@ -69,44 +70,75 @@ def find_slots(
     start: datetime,
     days: int = 14,
     room: Room | None = None,
+    patient: Patient | None = None,
+    moving: Appointment | None = None,
+    between: tuple[time, time] = (time.min, time.max),
+    step: timedelta | None = None,
     limit: int = 6,
     now: datetime | None = None,
 ) -> list[Slot]:
-    """The first `limit` free times from `start` on, soonest first, over every room that can do the exam."""
+    """The first `limit` free times from `start` on, soonest first, over every room that can do the exam.
+
+    Times when `patient` is elsewhere in the department are left out; `moving` does not stand in its own
+    way. `between` keeps the starts of each day within these hours. In a longer gap starts follow each other
+    by the exam's length, or by `step`.
+    """
     earliest = max(start, now or timezone.now())
     rooms = [one for one in rooms_for(procedure_type) if room is None or one.pk == room.pk]
-    until = earliest + timedelta(days=days)
+    # A day more on both ends: the last day is searched to its end, in whichever zone its room lies.
+    until = earliest + timedelta(days=days + 2)
+    live = Appointment.objects.filter(status__in=LIVE, during__overlap=(earliest, until)).only(
+        "room", "during"
+    )
+    if moving:
+        live = live.exclude(pk=moving.pk)
     taken: dict[int, list[Span]] = {one.pk: [] for one in rooms}
-    for model, extra in ((Appointment, {"status__in": LIVE}), (Block, {})):
-        rows = model._default_manager.filter(room__in=rooms, during__overlap=(earliest, until), **extra)
-        for room_id, during in rows.values_list("room_id", "during"):
-            assert during.lower is not None, "the database refuses open ends"
-            assert during.upper is not None, "the database refuses open ends"
-            taken[room_id].append((during.lower, during.upper))
-    needed = timedelta(minutes=procedure_type.duration_minutes)
-    found: list[Slot] = []
-    for one in rooms:
-        found.extend(_slots_of_room(one, earliest, days, needed, taken[one.pk], limit))
+    for appointment in live.filter(room__in=rooms):
+        taken[appointment.room_id].append((appointment.starts_at, appointment.ends_at))
+    for block in Block.objects.filter(room__in=rooms, during__overlap=(earliest, until)):
+        taken[block.room_id].append(block.span)
+    if patient:
+        elsewhere = [(one.starts_at, one.ends_at) for one in live.filter(patient=patient)]
+        for spans in taken.values():
+            spans.extend(elsewhere)
+    search = _Search(
+        earliest,
+        days,
+        timedelta(minutes=procedure_type.duration_minutes),
+        step or timedelta(),
+        between,
+        limit,
+    )
+    found = [slot for one in rooms for slot in search.slots_of(one, taken[one.pk])]
     found.sort(key=lambda slot: (slot.start, slot.room.position))
     return found[:limit]
 
 
-def _slots_of_room(
-    room: Room, earliest: datetime, days: int, needed: timedelta, taken: list[Span], limit: int
-) -> Iterator[Slot]:
-    zone = local_zone(room)
-    first_day = earliest.astimezone(zone).date()
-    openings = list(room.openings.all())
-    given = 0
-    for offset in range(days + 1):
-        for free_from, free_until in free_spans(
-            opening_spans(room, first_day + timedelta(days=offset), openings), taken
-        ):
-            at = _on_grid(max(free_from, earliest), zone)
-            while at + needed <= free_until and given < limit:
-                yield Slot(room, at, at + needed)
-                given += 1
-                at = _on_grid(at + needed, zone)
+@dataclass(frozen=True)
+class _Search:
+    """What `find_slots` looks for in each room."""
+
+    earliest: datetime
+    days: int
+    needed: timedelta
+    step: timedelta
+    between: tuple[time, time]
+    limit: int
+
+    def slots_of(self, room: Room, taken: list[Span]) -> Iterator[Slot]:
+        zone = local_zone(room)
+        first_day = self.earliest.astimezone(zone).date()
+        openings = list(room.openings.all())
+        given = 0
+        for offset in range(self.days + 1):
+            spans = opening_spans(room, first_day + timedelta(days=offset), openings)
+            for free_from, free_until in free_spans(spans, taken):
+                at = _on_grid(max(free_from, self.earliest), zone)
+                while at + self.needed <= free_until and given < self.limit:
+                    if self.between[0] <= at.time() < self.between[1]:
+                        yield Slot(room, at, at + self.needed)
+                        given += 1
+                    at = _on_grid(at + (self.step or self.needed), zone)
 
 
 def _on_grid(moment: datetime, zone: ZoneInfo) -> datetime:

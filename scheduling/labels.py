@@ -1,0 +1,11 @@
+"""The code on a printed label."""
+
+import qrcode
+from django.utils.safestring import SafeString, mark_safe
+from qrcode.image.svg import SvgPathImage
+
+
+def accession_code(number: str) -> SafeString:
+    """The accession number, and nothing else, as a QR code in SVG; the label may get lost."""
+    image = qrcode.make(number, image_factory=SvgPathImage, box_size=10, border=0)
+    return mark_safe(image.to_string(encoding="unicode"))
