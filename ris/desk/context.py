@@ -117,6 +117,7 @@ def shell(request: HttpRequest) -> dict[str, object]:
             "user_name": str(user) if known else "",
             "initials": user.short if known else "",
             "roles": ", ".join(Role(role).label for role in user.roles) if known else "",
+            "frame": "base.html" if known else "accounts/gate.html",
             "sheet": "_sheet.html" if request.headers.get("HX-Target") == "sheet" else "sheet_page.html",
         }
     }

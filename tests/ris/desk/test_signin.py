@@ -206,6 +206,8 @@ def test_a_new_password_ends_the_sessions_elsewhere(client: Client) -> None:
 
 
 def test_an_unknown_address_is_answered_in_words(client: Client) -> None:
+    stranger = client.get("/nowhere")
+    assert (stranger.status_code, 'class="menu"' in stranger.content.decode()) == (404, False)
     sign_in(client)
     answer = client.get("/nowhere")
     assert answer.status_code == 404
