@@ -16,9 +16,11 @@ def main() -> int:
     from django.core.management import execute_from_command_line
     from django.db import OperationalError
 
+    from ris.supervisor.errors import CannotStart
+
     try:
         execute_from_command_line(sys.argv)
-    except ImproperlyConfigured as refusal:
+    except (CannotStart, ImproperlyConfigured) as refusal:
         print(refusal, file=sys.stderr)
         return 1
     except OperationalError as problem:

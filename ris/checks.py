@@ -11,7 +11,7 @@ _UID_ROOT = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _LONGEST_ROOT = 38
 
 
-@register()
+@register("ris")
 def department_settings(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     root: str = settings.RIS_UID_ROOT

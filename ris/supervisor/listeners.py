@@ -35,6 +35,14 @@ def read_address(text: str) -> Address:
     return Address(host, int(port))
 
 
+def own_address(name: str, text: str) -> Address:
+    """Where a service that runs alone is to listen; CannotStart when it may not or cannot."""
+    address = read_address(text)
+    refuse_clear_text(name, address)
+    refuse_taken("--listen", address)
+    return address
+
+
 def refuse_clear_text(name: str, address: Address) -> None:
     """In production only loopback may go without TLS, or what `RIS_ALLOW_PLAIN` names (`mllp,dicom`).
 

@@ -13,21 +13,21 @@ from django.core.management.base import BaseCommand, CommandError
 
 from interfaces.dicom.ae import MAX_CONNECTIONS
 from interfaces.dicom.listener import Listener
+from ris.supervisor.listeners import own_address
 
 
 class Command(BaseCommand):
     help = "Answer C-ECHO, Modality Worklist C-FIND and MPPS."
+    requires_system_checks = ["ris"]  # the pages' own checks would load every page
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--listen", default="127.0.0.1:11112", metavar="HOST:PORT")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        host, _, port = str(options["listen"]).rpartition(":")
-        if not host or not port.isdigit():
-            raise CommandError("--listen takes HOST:PORT, for example 127.0.0.1:11112.")
+        host, port = own_address("dicom", options["listen"])
         _allow_open_files(MAX_CONNECTIONS + 100)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            clean = runner.run(self._run(host.strip("[]"), int(port)))
+            clean = runner.run(self._run(host, port))
         if not clean:
             # A thread that waits for the database would hold the exit; its transaction ends with us.
             sys.stdout.flush()

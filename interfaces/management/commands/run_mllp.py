@@ -14,27 +14,27 @@ from django.db import connections
 
 from interfaces.hl7 import receiver
 from interfaces.hl7.listener import Listener
+from ris.supervisor.listeners import own_address
 
 log = logging.getLogger(__name__)
 
 
 class Command(BaseCommand):
     help = "Receive HL7 v2 messages over MLLP."
+    requires_system_checks = ["ris"]  # the pages' own checks would load every page
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--listen", default="127.0.0.1:2575", metavar="HOST:PORT")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        host, _, port = str(options["listen"]).rpartition(":")
-        if not host or not port.isdigit():
-            raise CommandError("--listen takes HOST:PORT, for example 127.0.0.1:2575.")
+        host, port = own_address("mllp", options["listen"])
         # What a killed listener had stored comes before anything new.
         recovered = receiver.recover()
         if recovered:
             log.info("%s stored messages applied after a restart", recovered)
         connections.close_all()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            clean = runner.run(self._run(host.strip("[]"), int(port)))
+            clean = runner.run(self._run(host, port))
         if not clean:
             # A thread that waits for the database would hold the exit; its transaction ends with us.
             sys.stdout.flush()

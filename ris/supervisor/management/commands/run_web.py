@@ -6,9 +6,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from gunicorn.app.base import BaseApplication
 
-from ris.supervisor.errors import CannotStart
 from ris.supervisor.lifeline import die_with_parent
-from ris.supervisor.listeners import Address, read_address, refuse_clear_text, refuse_taken
+from ris.supervisor.listeners import Address, own_address
 
 
 class Command(BaseCommand):
@@ -20,12 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--threads", type=int, default=8, help="threads of each process")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            address = read_address(options["listen"])
-            refuse_clear_text("http", address)
-            refuse_taken("--listen", address)
-        except CannotStart as refusal:
-            raise CommandError(str(refusal)) from None
+        address = own_address("http", options["listen"])
         if settings.RIS_ENV == "demo" and not settings.RIS_MFA_REQUIRED and not address.is_loopback:
             raise CommandError(
                 "A demo that lets seeded users in without a second factor listens on loopback only."
