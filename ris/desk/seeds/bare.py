@@ -13,6 +13,7 @@ from billing.models import Fee
 from ris.accounts.models import Role, User
 from ris.department.actions import import_catalogue, save_record
 from ris.department.models import Facility, Modality, Practitioner, Room, Station
+from ris.reporting.templates_data import add_default_templates
 from scheduling.models import Opening
 
 FACILITY = "HARBOUR"
@@ -85,6 +86,7 @@ def seed_bare(password: str) -> None:
         Fee(code=row["code"], name=row["name"], amount=Decimal(row["amount"]), currency=row["currency"])
         for row in csv.DictReader(data("fees.csv").splitlines())
     )
+    add_default_templates(by=admin)
     # Whoever sends orders is welcome, whatever MSH-3 and MSH-4 say. A command, since the desk and the
     # interfaces do not know each other.
     call_command("endpoint", "EMR", protocol="mllp", direction="in", match="|", verbosity=0)
