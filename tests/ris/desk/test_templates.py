@@ -22,7 +22,7 @@ _FORBIDDEN = {
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT / "templates")))
 def test_a_template_keeps_the_content_policy(template: Path) -> None:
-    text = template.read_text(encoding="utf-8")
+    text = re.sub(r"{[%#].*?[%#]}", "", template.read_text(encoding="utf-8"), flags=re.S)
     assert [what for what, pattern in _FORBIDDEN.items() if re.search(pattern, text)] == []
 
 
