@@ -4,7 +4,7 @@ from ris.accounts.models import User
 from ris.accounts.permissions import require
 from ris.audit.trail import record_access
 from ris.core.errors import NotFound
-from ris.exams.models import Exam
+from ris.exams.models import Exam, PerformedProcedureStep
 
 
 def exam_for(user: User, pk: int) -> Exam:
@@ -23,3 +23,13 @@ def exam_for(user: User, pk: int) -> Exam:
         raise NotFound("There is no such exam.")
     record_access(user, "exam.view", patient=exam.order.patient_id, subject=exam.order.accession_number)
     return exam
+
+
+def step_for(user: User, pk: int) -> PerformedProcedureStep:
+    """A performed step no order was found for. Raises NotAllowed or NotFound."""
+    require(user, "exam.reconcile")
+    step = PerformedProcedureStep.objects.filter(pk=pk).first()
+    if step is None:
+        raise NotFound("There is no such performed step.")
+    record_access(user, "performed_step.view", subject=f"mpps:{step.pk}")
+    return step

@@ -158,6 +158,18 @@ def undo_start(exam: Exam, *, by: User, at: datetime | None = None) -> Exam:
     return _withdraw(exam, order, by=by, at=at or timezone.now())
 
 
+@transaction.atomic
+def comment_exam(exam: Exam, comment: str, *, by: User) -> Exam:
+    """Leave a note for the reader: what moved, what was repeated. It may follow the exam's end."""
+    require(by, "exam.perform")
+    exam, order = _locked(exam)
+    exam.comment = comment.strip()[:400]
+    exam.version += 1
+    exam.save(update_fields=["comment", "version"])
+    record("exam.commented", order.subject, by=by, patient=order.patient_id, order=order.pk, exam=exam.pk)
+    return exam
+
+
 def _finish(
     exam: Exam, order: Order, to: str, *, by: User, at: datetime, comment: str = "",
     series_count: int | None = None, image_count: int | None = None,

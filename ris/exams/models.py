@@ -2,6 +2,7 @@
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from ris.accounts.models import User
 from ris.core.flow import StatusRecord
@@ -52,6 +53,10 @@ class Exam(StatusRecord):
 
     def __str__(self) -> str:
         return f"{self.procedure}"
+
+    @property
+    def minutes_run(self) -> int:
+        return round(((self.ended_at or timezone.now()) - self.started_at).total_seconds() / 60)
 
 
 class PerformedProcedureStep(StatusRecord):

@@ -1,3 +1,20 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from ris.exams import views
+
+urlpatterns = [
+    path("rooms", views.rooms, name="rooms"),
+    path("rooms/<slug:code>", views.room, name="room"),
+    path("rooms/<slug:code>/scan", views.scan, name="room_scan"),
+    path("orders/<int:pk>/start", views.start, name="exam_start"),
+    path("orders/<int:pk>/identify", views.identify, name="exam_identify"),
+    path("exams/<int:pk>", views.exam, name="exam"),
+    path("exams/<int:pk>/complete", views.complete, name="exam_complete"),
+    path("exams/<int:pk>/discontinue", views.discontinue, name="exam_discontinue"),
+    path("exams/<int:pk>/undo-start", views.undo_start, name="exam_undo_start"),
+    path("exams/<int:pk>/comment", views.comment, name="exam_comment"),
+    path("exams/unmatched", views.unmatched, name="unmatched"),
+    path("exams/unmatched/<int:pk>", views.match, name="unmatched_match"),
+    path("exams/unmatched/<int:pk>/orders", views.find_orders, name="unmatched_orders"),
+    path("exams/unmatched/<int:pk>/discard", views.discard, name="unmatched_discard"),
+]
