@@ -46,13 +46,15 @@ def record(kind: str, subject: str, *, by: User, patient: int | None = None, **f
     if patient is not None:
         facts["patient"] = patient
     event = Event.objects.create(kind=kind, subject=subject, by=by, facts=facts)
-    Delivery.objects.bulk_create(
+    deliveries = [
         Delivery(event=event, subscriber=name, subject=subject)
         for name, (kinds, _) in _subscribers.items()
         if kind in kinds
-    )
+    ]
+    Delivery.objects.bulk_create(deliveries)
     record_access(by, kind, patient=patient, subject=subject, event=event.pk)
-    transaction.on_commit(wake)
+    if deliveries:
+        transaction.on_commit(wake)
     return event
 
 
