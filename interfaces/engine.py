@@ -60,9 +60,8 @@ class Verdict:
     accession_number: str = ""
 
 
-@transaction.atomic
 def store(arrival: Arrival) -> tuple[InboundMessage, bool]:
-    """Keep the bytes; the commit of this is commit 1. Returns (message, is it new).
+    """Keep the bytes: one INSERT of its own is commit 1. Returns (message, is it new).
 
     The same bytes under the same control id of the same sender are the message we have, unless it was
     refused: then it gets another try. Other bytes under a used id are a new message, flagged: EMRs start
@@ -78,11 +77,10 @@ def store(arrival: Arrival) -> tuple[InboundMessage, bool]:
             elif status in (InboundState.RECEIVED, InboundState.PROCESSED):
                 return InboundMessage.objects.get(pk=pk), False
     try:
-        with transaction.atomic():
-            message = InboundMessage.objects.create(
-                endpoint=arrival.endpoint, peer=arrival.peer[:64], raw=arrival.raw, digest=digest,
-                sender=arrival.sender, control_id=arrival.control_id, type=arrival.type, control_id_reused=reused,
-            )  # fmt: skip
+        message = InboundMessage.objects.create(
+            endpoint=arrival.endpoint, peer=arrival.peer[:64], raw=arrival.raw, digest=digest,
+            sender=arrival.sender, control_id=arrival.control_id, type=arrival.type, control_id_reused=reused,
+        )  # fmt: skip
     except IntegrityError:
         # The same message came on two connections at once; the other one was first.
         return (

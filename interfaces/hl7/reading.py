@@ -1,5 +1,6 @@
 """Segments to typed things: names, numbers, people, places. What several message types read alike."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -217,14 +218,18 @@ def _phones(numbers: list[Repetition]) -> dict[str, str]:
     return found
 
 
+def claim(numbers: Sequence[NewIdentifier]) -> None:
+    """Let one transaction at a time look up, and so register, the patient of these numbers."""
+    engine.serialise([f"{one.authority}\x1f{one.value}" for one in numbers])
+
+
 def known_patient(message: Message, context: Context) -> Patient | None:
-    """The patient that PID-3 names, if any of its numbers is known. Numbers of one message are looked up, and
-    so registered, by one transaction at a time."""
+    """The patient that PID-3 names, if any of its numbers is known."""
     pid = message.find("PID")
     if pid is None or not pid.raw(3):
         return None
     numbers = identifiers(pid, context)
-    engine.serialise([f"{one.authority}\x1f{one.value}" for one in numbers])
+    claim(numbers)
     found = {one.pk: one for number in numbers if (one := find_patient(number.value, number.authority))}
     if len(found) > 1:
         raise BadValue("The numbers of this message belong to different patients.", location="PID-3")

@@ -10,7 +10,7 @@ def person(message: Message, context: Context) -> Outcome:
     """A28, A31: demographics alone. An unknown patient is added (ADT-24); an older message than the newest
     applied one changes nothing (ADT-25)."""
     new = reading.new_patient(message, context)
-    reading.known_patient(message, context)
+    reading.claim(new.identifiers)
     patient = know_patient(new, by=context.by, at=reading.told_at(message, context))
     return Outcome(patient)
 
