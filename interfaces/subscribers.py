@@ -30,30 +30,30 @@ _PROCEDURE, _STATUS, _RESULT = "procedure", "status", "result"
 
 
 @subscriber(
-    "interfaces.orders", "appointment.booked", "appointment.rescheduled", "order.changed", "order.cancelled",
+    "interfaces.hl7", "appointment.booked", "appointment.rescheduled", "order.changed", "order.cancelled",
     "order.discontinued", "exam.started", "exam.start_undone", "exam.completed", "exam.discontinued",
+    "report.preliminary", "report.signed", "report.addended", "report.corrected",
 )  # fmt: skip
-def tell_of_order(event: Event) -> None:
-    """RAD-4, RAD-13 and order status, for partners that subscribed to `orders`."""
+def tell(event: Event) -> None:
+    """One subscriber for all of an order's facts: a second one could overtake it with a result."""
     order = _order(event.facts["order"])
-    for endpoint in engine.subscribers("orders"):
-        if _concerns(endpoint, order):
-            _TELLINGS[event.kind](_Telling(endpoint, event, order))
+    if event.kind in _TELLINGS:
+        for endpoint in engine.subscribers("orders"):
+            if _concerns(endpoint, order):
+                _TELLINGS[event.kind](_Telling(endpoint, event, order))
+    else:
+        _tell_of_report(event, order)
 
 
-@subscriber(
-    "interfaces.results", "report.preliminary", "report.signed", "report.addended", "report.corrected"
-)
-def tell_of_report(event: Event) -> None:
-    """ORU for partners that subscribed to `results`: P, F, and C with the full text."""
-    order = _order(event.facts["order"])
+def _tell_of_report(event: Event, order: Order) -> None:
+    """ORU: P, F, and C with the full text."""
     exam = Exam.objects.select_related("procedure__procedure_type", "technologist__practitioner").get(
         pk=event.facts["exam"]
     )
     exam.order = order
-    part = ReportPart.objects.select_related(
-        "report", "author__practitioner", "signed_by__practitioner"
-    ).get(pk=event.facts["part"])  # fmt: skip
+    part = ReportPart.objects.select_related("report", "author__practitioner", "signed_by__practitioner").get(
+        pk=event.facts["part"]
+    )
     for endpoint in engine.subscribers("results"):
         if _concerns(endpoint, order):
             pdf = _pdf(part) if profile.option(endpoint.profile, "pdf") == "yes" else None

@@ -10,7 +10,7 @@ from interfaces.hl7 import receiver
 from interfaces.hl7.mllp import Frame
 from interfaces.models import Endpoint, InboundMessage, OutboundMessage
 from interfaces.states import OutboundState
-from interfaces.subscribers import tell_of_order, tell_of_report
+from interfaces.subscribers import tell
 from ris.accounts.models import system_user
 from ris.core.formats import local
 from ris.department.models import Laterality, ProcedureType
@@ -142,7 +142,7 @@ class Messages:
             "-at"
         )
         for event in sorted(facts[:45], key=lambda one: one.pk):
-            (tell_of_report if event.kind in _REPORT_FACTS else tell_of_order)(event)
+            tell(event)
         messages = list(
             OutboundMessage.objects.filter(endpoint=partner).select_related("event").order_by("pk")
         )
