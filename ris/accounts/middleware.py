@@ -53,7 +53,8 @@ class SessionLimitsMiddleware:
 
 
 def _locked(request: HttpRequest) -> HttpResponse:
-    if is_htmx(request) or is_live(request) or request.method != "GET":
+    part = is_htmx(request) or is_live(request) or request.path.startswith("/api/")
+    if part or request.method != "GET":
         return HttpResponse(
             "This screen is locked.", status=401, headers={"X-Locked": "1"}, content_type="text/plain"
         )
