@@ -165,6 +165,10 @@ def check_header(header: Header, endpoint: Endpoint | None, raw: bytes, *, overs
         raise Unsupported(
             "No partner is set up here under this MSH-3 and MSH-4.", hl7_code="207", location="MSH-3"
         )
+    if endpoint.paused:
+        raise Unsupported(
+            "This interface is paused here; send the message again later.", hl7_code="207", location=""
+        )
     if header.processing_id not in endpoint.option("processing", "P"):
         raise Unsupported(
             "This receiver takes production messages (P) from this sender.", hl7_code="202", location="MSH-11"

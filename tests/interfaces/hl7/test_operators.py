@@ -52,3 +52,12 @@ def test_the_sweep_applies_what_a_killed_listener_left(
     kept.refresh_from_db()
     assert kept.status == "processed"
     assert Order.objects.count() == 1
+
+
+def test_a_paused_sender_is_told_to_come_again_later(line: Line, anybody: Endpoint) -> None:
+    actions.pause_endpoint(anybody, by=person("ada"))
+    message = orm()
+    refusal = line.send(message)
+    assert (refusal.code, refusal.error) == ("AR", "207")
+    actions.resume_endpoint(anybody, by=person("ada"))
+    assert line.send(message).code == "AA"
