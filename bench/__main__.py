@@ -170,7 +170,7 @@ def dcmtk_worklist(stack: Stack, folder: Path) -> Iterator[tuple[str, int]]:
         entry.save_as(place / f"{number}.wl", enforce_file_format=True)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    server = subprocess.Popen(["/usr/bin/wlmscpfs", "-dfp", folder, str(port)])
+    server = subprocess.Popen(["/usr/bin/wlmscpfs", "-dfr", "-dfp", folder, str(port)])
     try:
         until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 10, "wlmscpfs")
         yield "127.0.0.1", port
