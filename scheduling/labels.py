@@ -8,4 +8,5 @@ from qrcode.image.svg import SvgPathImage
 def accession_code(number: str) -> SafeString:
     """The accession number, and nothing else, as a QR code in SVG; the label may get lost."""
     image = qrcode.make(number, image_factory=SvgPathImage, box_size=10, border=0)
-    return mark_safe(image.to_string(encoding="unicode"))
+    svg: str = image.to_string(encoding="unicode")
+    return mark_safe(svg)

@@ -53,9 +53,9 @@ def board(request: UserRequest) -> HttpResponse:
     version = worklists.day_version(today, now)
     if unchanged(request, version):
         return HttpResponse(status=204)
-    asked = request.GET
+    asked, entries = request.GET, worklists.entries_of(today, now)
     shown = worklists.board(
-        today, now, modality=asked.get("m", ""), only=asked.get("f", ""), whole="all" in asked
+        entries, now, modality=asked.get("m", ""), only=asked.get("f", ""), whole="all" in asked
     )
     context = {
         "board": shown, "version": version, "only": asked.get("f", ""), "modality": asked.get("m", ""),
@@ -64,7 +64,7 @@ def board(request: UserRequest) -> HttpResponse:
     if is_live(request):
         return render(request, "scheduling/_board.html", context)
     record_access(request.user, "board.list", count=shown.count)
-    context |= _rooms(request, now, today, version)
+    context |= _rooms(request, now, entries, version)
     return render(request, "scheduling/board.html", context)
 
 
@@ -76,12 +76,13 @@ def board_rooms(request: UserRequest) -> HttpResponse:
     version = worklists.day_version(today, now)
     if unchanged(request, version):
         return HttpResponse(status=204)
-    return render(request, "scheduling/_board_rooms.html", _rooms(request, now, today, version))
+    context = _rooms(request, now, worklists.entries_of(today, now), version)
+    return render(request, "scheduling/_board_rooms.html", context)
 
 
-def _rooms(request: HttpRequest, now: datetime, today: date, version: str) -> dict[str, Any]:
+def _rooms(request: HttpRequest, now: datetime, entries: list[Entry], version: str) -> dict[str, Any]:
     modality = request.GET.get("m", "")
-    cards = worklists.room_cards(today, now, modality=modality)
+    cards = worklists.room_cards(entries, now, modality=modality)
     return {"cards": cards, "busy": sum(card.state == "busy" for card in cards), "version": version,
             "modality": modality}  # fmt: skip
 

@@ -70,7 +70,7 @@ def appointments_of(day: date) -> QuerySet[Appointment]:
         Appointment.objects.filter(
             during__overlap=day_span(day), status__in=[*LIVE, AppointmentStatus.NO_SHOW]
         )
-        .select_related("patient", "room__facility", "order__visit", "booked_by")
+        .select_related("patient", "room__facility", "order__visit", "order__ordering")
         .prefetch_related(
             "patient__identifiers",
             Prefetch("order__procedures", RequestedProcedure.objects.select_related("procedure_type")),
@@ -308,11 +308,11 @@ _FILTERS: dict[str, Callable[[Entry], bool]] = {
 }
 
 
-def board(day: date, now: datetime, *, modality: str = "", only: str = "", whole: bool = False) -> Board:
+def board(
+    entries: list[Entry], now: datetime, *, modality: str = "", only: str = "", whole: bool = False
+) -> Board:
     """The arrivals of a day. `only` names a figure of the strip; `whole` shows what is far off or long gone."""
-    entries = [
-        entry for entry in entries_of(day, now) if not modality or entry.appointment.room.modality == modality
-    ]
+    entries = [entry for entry in entries if not modality or entry.appointment.room.modality == modality]
     kpis = _kpis(entries)
     chosen = [entry for entry in entries if only not in _FILTERS or _FILTERS[only](entry)]
     waiting = sorted((one for one in chosen if one.is_waiting), key=lambda one: one.came_at or now)
@@ -373,13 +373,13 @@ class RoomCard:
     tone: str = "info"
 
 
-def room_cards(day: date, now: datetime, *, modality: str = "") -> list[RoomCard]:
+def room_cards(entries: list[Entry], now: datetime, *, modality: str = "") -> list[RoomCard]:
     rooms = Room.objects.filter(active=True).select_related("facility").prefetch_related("openings")
     if modality:
         rooms = rooms.filter(modality=modality)
     down = {block.room_id: block for block in Block.objects.filter(during__contains=now)}
     by_room: dict[int, list[Entry]] = {}
-    for entry in entries_of(day, now):
+    for entry in entries:
         by_room.setdefault(entry.appointment.room_id, []).append(entry)
     return [_room_card(room, by_room.get(room.pk, []), down.get(room.pk), now) for room in rooms]
 
