@@ -72,31 +72,31 @@ class Request:
         #: Set by C-CANCEL, and when nobody is left to answer.
         self.cancelled = False
 
-    def encode(
+    def head(
         self,
         status: int,
-        data_set: bytes | None = None,
         *,
+        with_data_set: bool = False,
         comment: str = "",
         error_id: int = 0,
         tags: tuple[int, ...] = (),
         sop_instance: str = "",
     ) -> bytes:
-        """A response message, ready to be written."""
+        """The command of a response, ready to be written; it is all of it unless a data set follows."""
         command = dimse.response(
             self.command,
             status,
-            with_data_set=data_set is not None,
+            with_data_set=with_data_set,
             comment=comment,
             error_id=error_id,
             tags=tags,
             sop_instance=sop_instance,
         )
-        limit, context_id = self.assoc.peer_max_pdu, self.context.context_id
-        message = pdu.p_data(context_id, command, command=True, max_pdu=limit)
-        if data_set is not None:
-            message += pdu.p_data(context_id, data_set, command=False, max_pdu=limit)
-        return message
+        return pdu.p_data(self.context.context_id, command, command=True, max_pdu=self.assoc.peer_max_pdu)
+
+    def answer(self, data_set: bytes) -> bytes:
+        """The data set that follows a command, ready to be written."""
+        return pdu.p_data(self.context.context_id, data_set, command=False, max_pdu=self.assoc.peer_max_pdu)
 
     async def send(self, messages: bytes) -> None:
         """Write, and wait while the peer reads too slowly. Raises ConnectionError when it has gone."""
@@ -427,7 +427,7 @@ class Association(asyncio.Protocol):
                 await self._perform(request)
             except Refused as refusal:
                 await request.send(
-                    request.encode(
+                    request.head(
                         refusal.status, comment=refusal.comment, error_id=refusal.error_id, tags=refusal.tags,
                         sop_instance=request.command.sop_instance,
                     )
@@ -444,7 +444,7 @@ class Association(asyncio.Protocol):
         if not self._closing:
             status = self.ae.services[request.context.sop_class].failure
             self.transport.write(
-                request.encode(
+                request.head(
                     status, comment="The RIS could not do this now. Send it again.",
                     sop_instance=request.command.sop_instance,
                 )

@@ -39,12 +39,14 @@ class Match(Enum):
 @dataclass(frozen=True)
 class Attribute:
     vr: str
-    #: Empty: known, but the record holds nothing for it; returned with zero length.
+    #: A text. Empty: known, but the record holds nothing for it; returned with zero length.
     sql: str = ""
     tables: tuple[str, ...] = ()
     match: Match = Match.NONE
     #: What a key is compared with, where that is not what is returned.
     key: str = ""
+    #: The value is several, parted by backslashes.
+    many: bool = False
     #: Attributes of a sequence's item.
     item: Mapping[int, "Attribute"] = field(default_factory=dict)
 
@@ -121,12 +123,21 @@ _EXAM_NAME = "coalesce(exam.name, nullif(requested.code_text, ''), requested.cod
 NAME_PARTS = ("family", "given", "middle", "prefix", "suffix")
 
 
+#: Between the components of a name and between its groups, so that none of their letters is a delimiter.
+COMPONENT, GROUP = "\x1f", "\x1d"
+
+
 def _name(table: str, *, groups: bool = False) -> str:
-    """Components parted by U+001F, component groups by U+001E, so that no letter of a name is a delimiter."""
-    name = " || E'\\x1f' || ".join(f"{table}.{part}" for part in NAME_PARTS)
-    if groups:
-        name += f" || E'\\x1e' || {table}.ideographic || E'\\x1e' || {table}.phonetic"
-    return name
+    name = f" || '{COMPONENT}' || ".join(f"{table}.{part}" for part in NAME_PARTS)
+    if not groups:
+        return name
+    others = f"'{GROUP}' || {table}.ideographic || '{GROUP}' || {table}.phonetic"
+    return f"{name} || CASE WHEN {table}.ideographic = '' AND {table}.phonetic = '' THEN '' ELSE {others} END"
+
+
+def _list(column: str) -> str:
+    """One text that a person parted by commas, semicolons or lines, as several values."""
+    return f"CASE WHEN {column} <> '' THEN regexp_replace({column}, '[;,\\n]\\s*', E'\\\\', 'g') END"
 
 
 def _code(value: str, scheme: str, meaning: str, *tables: str) -> dict[int, Attribute]:
@@ -143,6 +154,10 @@ def _issuer(namespace: str, *tables: str) -> dict[int, Attribute]:
     return {0x00400031: Attribute("UT", namespace, tables)}
 
 
+_STATION_NAMES = (
+    "(SELECT {} FROM department_station station WHERE station.ae_title = ANY(step.station_ae_titles)"
+    " AND station.name <> '')"
+)
 _REFERENCE = {0x00081150: Attribute("UI"), 0x00081155: Attribute("UI")}
 _NO_CODE = {0x00080100: Attribute("SH"), 0x00080102: Attribute("SH"), 0x00080104: Attribute("LO")}
 
@@ -152,10 +167,11 @@ _STEP = {
     # Type 1, never empty: a step of a room without machines shows the room's code.
     0x00400001: Attribute(
         "AE",
-        "CASE WHEN step.station_ae_titles = '{}' THEN ARRAY[room.code] ELSE step.station_ae_titles END",
+        "coalesce(nullif(array_to_string(step.station_ae_titles, E'\\\\'), ''), room.code)",
         ("room",),
         Match.ANY_OF_MANY,
         key="step.station_ae_titles",
+        many=True,
     ),
     0x00400002: Attribute("DA", f"to_char({LOCAL_START}, 'YYYYMMDD')", (), Match.START_DATE),
     0x00400003: Attribute("TM", f"to_char({LOCAL_START}, 'HH24MISS')", (), Match.START_TIME),
@@ -174,10 +190,11 @@ _STEP = {
     0x00400009: Attribute("SH", "step.step_id", (), Match.WILDCARD),
     0x00400010: Attribute(
         "SH",
-        "(SELECT array_agg(station.name ORDER BY station.ae_title) FROM department_station station"
-        " WHERE station.ae_title = ANY(step.station_ae_titles) AND station.name <> '')",
+        _STATION_NAMES.format("string_agg(station.name, E'\\\\')"),
         (),
         Match.ANY_OF_MANY,
+        key=_STATION_NAMES.format("array_agg(station.name)"),
+        many=True,
     ),
     0x00400011: Attribute("SH", "left(room.name, 16)", ("room",), Match.WILDCARD),
     0x00400012: Attribute("LO"),
@@ -198,20 +215,27 @@ WORKLIST: dict[int, Attribute] = {
     0x00100010: Attribute("PN", _name("patient", groups=True), (), Match.NAME),
     0x00100020: Attribute("LO", "number.value", ("number",), Match.WILDCARD),
     0x00100021: Attribute("LO", "number.authority", ("number",), Match.SINGLE),
-    0x00100030: Attribute("DA", "patient.birth_date", (), Match.DATE),
+    # Known in part only, it is no DICOM date.
+    0x00100030: Attribute(
+        "DA",
+        "CASE WHEN length(patient.birth_date) = 10 THEN replace(patient.birth_date, '-', '') END",
+        (),
+        Match.DATE,
+        key="patient.birth_date",
+    ),
     0x00100040: Attribute("CS", _SEX, (), Match.SINGLE),
     0x00100101: Attribute("SQ", item=_NO_CODE),
     0x00101002: Attribute(
         "SQ",
-        "(SELECT array_agg(ARRAY[other.value, other.authority] ORDER BY other.id)"
+        f"(SELECT string_agg(other.value || '{COMPONENT}' || other.authority, '{GROUP}' ORDER BY other.id)"
         " FROM patients_patientidentifier other WHERE other.patient_id = patient.id AND NOT other.primary)",
     ),
     0x00101020: Attribute("DS"),
     0x00101030: Attribute("DS"),
-    0x00102000: Attribute("LO", "regexp_split_to_array(patient.alerts, '[;,\\n]\\s*')"),
-    0x00102110: Attribute("LO", "regexp_split_to_array(patient.allergies, '[;,\\n]\\s*')"),
+    0x00102000: Attribute("LO", _list("patient.alerts"), many=True),
+    0x00102110: Attribute("LO", _list("patient.allergies"), many=True),
     # PV1-15 B6, pregnant (table 0009): 3, definitely pregnant. Of others nothing was said.
-    0x001021C0: Attribute("US", "CASE WHEN visit.pregnancy = 'B6' THEN 3 END", ("visit",)),
+    0x001021C0: Attribute("US", "CASE WHEN visit.pregnancy = 'B6' THEN '3' END", ("visit",)),
     0x00104000: Attribute("LT"),
     0x0020000D: Attribute("UI", "requested.study_instance_uid", (), Match.UID_LIST),
     0x00321032: Attribute("PN", _name("orderer"), ("orderer",), Match.NAME),

@@ -52,7 +52,7 @@ class Decoder:
 
 
 class Encoder:
-    """Text into the set one station reads; counts what had to be replaced.
+    """Text into the set one station reads; counts what did not fit.
 
     Without a set, answers are UTF-8, which goes unnamed while all is ASCII.
     """
@@ -61,6 +61,8 @@ class Encoder:
         names = _known(terms(charset.encode()))
         self.name = "\\".join(names) if any(names) else UTF_8
         self.replaced = 0
+        #: Values that were longer than their VR holds; counted by whoever cuts them.
+        self.cut = 0
         #: Whether a value since this was last cleared needs the set to be named.
         self.beyond_ascii = False
         self._encodings: list[str] = []

@@ -4,7 +4,6 @@ A read data set is `{tag: (VR, value)}`; the value is the element's bytes, or th
 """
 
 import struct
-from collections.abc import Iterable
 from functools import lru_cache
 
 from pydicom.datadict import dictionary_VR
@@ -126,7 +125,10 @@ def _read_items(
     return items, at
 
 
-def header(tag: int, vr: str, *, explicit: bool) -> tuple[bytes, struct.Struct]:
+_LENGTH_16, _LENGTH_32 = struct.Struct("<H"), struct.Struct("<I")
+
+
+def _header(tag: int, vr: str, *, explicit: bool) -> tuple[bytes, struct.Struct]:
     """The bytes before an element's length, and how that length is packed."""
     start = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
     if not explicit:
@@ -137,20 +139,25 @@ def header(tag: int, vr: str, *, explicit: bool) -> tuple[bytes, struct.Struct]:
     return start + code, _LENGTH_16
 
 
-_LENGTH_16, _LENGTH_32 = struct.Struct("<H"), struct.Struct("<I")
-_ITEM_START = struct.pack("<HH", 0xFFFE, 0xE000)
-
-
 def element(tag: int, vr: str, value: bytes, *, explicit: bool) -> bytes:
     """One element; `value` is padded to an even length (PS3.5 6.2)."""
-    start, length = header(tag, vr, explicit=explicit)
+    start, length = _header(tag, vr, explicit=explicit)
     if len(value) & 1:
         value += b"\0" if vr in {"UI", "OB", "UN"} else b" "
     return start + length.pack(len(value)) + value
 
 
-def sequence(tag: int, items: Iterable[bytes], *, explicit: bool) -> bytes:
-    """A sequence of encoded items, all lengths given."""
-    body = b"".join(_ITEM_START + _LENGTH_32.pack(len(item)) + item for item in items)
-    start, length = header(tag, "SQ", explicit=explicit)
-    return start + length.pack(len(body)) + body
+def _delimiter(tag: int, length: int) -> bytes:
+    return struct.pack("<HHI", tag >> 16, tag & 0xFFFF, length)
+
+
+def sequence_start(tag: int, *, explicit: bool) -> bytes:
+    """What stands before the elements of a sequence's first item. Its lengths are undefined, so that its bytes do not
+    depend on what follows."""
+    start, length = _header(tag, "SQ", explicit=explicit)
+    return start + length.pack(_UNDEFINED) + _delimiter(_ITEM, _UNDEFINED)
+
+
+#: Between two items of a sequence, and after the last one.
+NEXT_ITEM = _delimiter(_ITEM_END, 0) + _delimiter(_ITEM, _UNDEFINED)
+SEQUENCE_END = _delimiter(_ITEM_END, 0) + _delimiter(_SEQUENCE_END, 0)

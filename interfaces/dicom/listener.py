@@ -22,7 +22,7 @@ _NO_FUZZY_NO_TIMEZONE = b"\1\1\0\0"
 
 
 async def _echo(request: Request) -> None:
-    await request.send(request.encode(SUCCESS))
+    await request.send(request.head(SUCCESS))
 
 
 class Listener:

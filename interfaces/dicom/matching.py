@@ -25,7 +25,10 @@ def is_key(tag: int) -> bool:
 
 @dataclass
 class Criteria:
-    """What the keys ask for. `parameters` belong to the `%s` of `conditions`, in order."""
+    """What the keys ask for. `parameters` belong to the `%s` of `conditions`, in order.
+
+    Every `%s` is cast, because the statement is planned before its values are known.
+    """
 
     conditions: list[str] = field(default_factory=list)
     parameters: list[Any] = field(default_factory=list)
@@ -114,9 +117,11 @@ def _match(criteria: Criteria, tag: int, attribute: Attribute, keys: DataSet, de
     elif attribute.match in {Match.START_DATE, Match.START_TIME}:
         pass  # both together, once the whole identifier has been read
     elif attribute.match is Match.ANY_OF_MANY:
-        criteria.add(f"{attribute.key or attribute.sql} && %s::varchar[]", values)
+        criteria.add(f"{attribute.key} && %s::varchar[]", values)
     elif attribute.match is Match.WILDCARD and any(_has_wildcard(value) for value in values):
         criteria.add(f"{attribute.sql} LIKE ANY(%s::text[])", [like(value) for value in values])
+    elif len(values) == 1:
+        criteria.add(f"{attribute.sql} = %s::text", values[0])
     else:
         criteria.add(f"{attribute.sql} = ANY(%s::text[])", values)
 
@@ -158,13 +163,13 @@ def _add_name_options(table: str, pattern: str, options: list[str], parameters: 
     start = re.split(r"[*?^]", pattern, maxsplit=1)[0]
     bounds = ""
     if start:
-        bounds = f"upper({table}.family) ~>=~ %s AND upper({table}.family) ~<~ %s AND "
+        bounds = f"upper({table}.family) ~>=~ %s::text AND upper({table}.family) ~<~ %s::text AND "
         parameters += [start, f"{start}\U0010ffff"]
-    options.append(f"({bounds}rtrim(upper({whole}), '^') {operator} %s)")
+    options.append(f"({bounds}rtrim(upper({whole}), '^') {operator} %s::text)")
     parameters.append(value)
     if table == "patient":
         for group in ("ideographic", "phonetic"):
-            options.append(f"({table}.{group} <> '' AND upper({table}.{group}) {operator} %s)")
+            options.append(f"({table}.{group} <> '' AND upper({table}.{group}) {operator} %s::text)")
             parameters.append(value)
 
 
@@ -182,11 +187,11 @@ def _upper(text: str) -> str:
 def _match_date(criteria: Criteria, tag: int, attribute: Attribute, text: str) -> None:
     earliest, latest = _date_range(tag, text)
     # A date known in part only is unknown, and an unknown value matches no key.
-    criteria.add(f"length({attribute.sql}) = 10")
+    criteria.add(f"length({attribute.key}) = 10")
     if earliest:
-        criteria.add(f"{attribute.sql} >= %s", earliest.isoformat())
+        criteria.add(f"{attribute.key} >= %s::text", earliest.isoformat())
     if latest:
-        criteria.add(f"{attribute.sql} <= %s", latest.isoformat())
+        criteria.add(f"{attribute.key} <= %s::text", latest.isoformat())
 
 
 def _match_start(criteria: Criteria, date_text: str, time_text: str) -> None:

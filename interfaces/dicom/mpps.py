@@ -107,7 +107,7 @@ class PerformedSteps:
             raise Refused(INVALID_OBJECT_INSTANCE, "The SOP Instance UID is no UID.")
         await self._database.write(partial(_keep, request, operation, uid))
         await self._database.write(partial(_apply, request, operation, uid))
-        await request.send(request.encode(SUCCESS, sop_instance=uid))
+        await request.send(request.head(SUCCESS, sop_instance=uid))
 
 
 def _caller(request: Request) -> str:

@@ -3,29 +3,18 @@
 import asyncio
 import contextlib
 from collections import deque
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from django.db import transaction
-
 from interfaces.dicom.association import log_failure
 from interfaces.dicom.database import Database
 from ris.accounts.models import system_user
-from ris.audit.trail import record_access, working_for
+from ris.audit.trail import Access, record_accesses
 
 _FLUSH_SECONDS = 0.25
 _RETRY_SECONDS = 2.0
 _BATCH = 500
-
-
-@dataclass(frozen=True, slots=True)
-class _Note:
-    action: str
-    source: str
-    outcome: str
-    details: dict[str, Any]
 
 
 class Trail:
@@ -37,7 +26,7 @@ class Trail:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._notes: deque[_Note] = deque()
+        self._notes: deque[Access] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
 
@@ -46,8 +35,7 @@ class Trail:
 
     def note(self, action: str, *, source: str, outcome: str, **details: Any) -> None:
         """Remember an access; `details` hold no patient data."""
-        details["at"] = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._notes.append(_Note(action, source, outcome, details))
+        self._notes.append(Access(datetime.now(UTC), action, source, outcome, details))
 
     async def _write_on(self) -> None:
         while not self._ending.is_set():
@@ -75,9 +63,5 @@ class Trail:
         await self._flush()
 
 
-@transaction.atomic
-def _write(batch: list[_Note]) -> None:
-    by = system_user("dicom")
-    for note in batch:
-        with working_for(note.source):
-            record_access(by, note.action, outcome=note.outcome, **note.details)
+def _write(batch: list[Access]) -> None:
+    record_accesses(system_user("dicom"), batch)

@@ -6,16 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-from django.db import connection
 from pydicom.datadict import keyword_for_tag
 
 from interfaces.dicom import attributes
 from interfaces.dicom.association import Request
 from interfaces.dicom.charsets import Decoder, Encoder, UnknownCharacterSet, terms
-from interfaces.dicom.database import Database, TookTooLong
-from interfaces.dicom.datasets import Answers
+from interfaces.dicom.database import Database, TookTooLong, fetch_prepared
+from interfaces.dicom.datasets import SEPARATOR, Answers, Row
 from interfaces.dicom.elements import SPECIFIC_CHARACTER_SET, BadDataSet, DataSet, read
 from interfaces.dicom.matching import Criteria, is_key, read_keys
 from interfaces.dicom.status import (
@@ -47,7 +45,7 @@ class Found:
     """The rows of one query, and how they are told."""
 
     answers: Answers
-    rows: Sequence[Sequence[Any]]
+    rows: Sequence[Row]
     encode: Encoder
     pending: int
     used: list[int] = field(default_factory=list)
@@ -91,14 +89,14 @@ class Worklist:
             messages = await self._database.read(partial(_encode, request, found, chunk))
             sent += len(chunk)
         if request.cancelled:
-            await request.send(request.encode(CANCEL))
+            await request.send(request.head(CANCEL))
             return CANCEL, sent - len(messages)
         if len(found.rows) > MAX_MATCHES:
-            final = request.encode(
+            final = request.head(
                 OUT_OF_RESOURCES, comment=f"More than {MAX_MATCHES} matches; narrow the query."
             )
         else:
-            final = request.encode(SUCCESS)
+            final = request.head(SUCCESS)
         await request.send(b"".join((*messages, final)))
         return (OUT_OF_RESOURCES if len(found.rows) > MAX_MATCHES else SUCCESS), sent
 
@@ -121,7 +119,7 @@ def _search(request: Request) -> tuple[Found, list[bytes]]:
     identifier = _identifier(request, explicit=explicit)
     caller = request.assoc.caller
     encode = Encoder(caller.character_set if caller else "")
-    answers = Answers(identifier, explicit=explicit)
+    answers = Answers.to(identifier, explicit=explicit)
     if not any(map(is_key, identifier)):
         # No key attribute, no match (PS3.4 K.4.1.3.1).
         return Found(answers, [], encode, PENDING), []
@@ -134,12 +132,12 @@ def _search(request: Request) -> tuple[Found, list[bytes]]:
     pending = PENDING_KEY_UNSUPPORTED if criteria.some_unsupported else PENDING
     found = Found(answers, rows, encode, pending, criteria.used)
     messages = _encode(request, found, rows[: min(_FIRST_CHUNK, MAX_MATCHES)])
-    if encode.replaced or answers.cut:
+    if encode.replaced or encode.cut:
         log.warning(
             "answer to %s: %d characters replaced, %d values cut",
             caller.ae_title if caller else "",
             encode.replaced,
-            answers.cut,
+            encode.cut,
         )
     return found, messages
 
@@ -156,24 +154,28 @@ def _charset(identifier: DataSet) -> list[str]:
     return terms(value) if isinstance(value, bytes) else ["?"]
 
 
-def statement(criteria: Criteria, answers: Answers) -> str:
+def statement(criteria: Criteria, answers: Answers, columns: str = "") -> str:
     """The one query of a C-FIND; its `%s` are `criteria.parameters`."""
     needed = criteria.tables | answers.tables
     joins = "\n".join(join for table, join in attributes.TABLES.items() if table in needed)
-    columns = ", ".join(answers.columns) or "1"
     where = " AND ".join((attributes.VISIBLE, *criteria.conditions))
     return (
-        f"SELECT {columns} {attributes.FROM}{joins}\nWHERE {where}\n"
+        f"SELECT {columns or answers.select} {attributes.FROM}{joins}\nWHERE {where}\n"
         f"ORDER BY step.starts_at, {attributes.URGENCY}, step.id LIMIT {MAX_MATCHES + 1}"
     )
 
 
-def _rows(criteria: Criteria, answers: Answers) -> Sequence[Sequence[Any]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement(criteria, answers), criteria.parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
+def _rows(criteria: Criteria, answers: Answers) -> list[Row]:
+    rows = [row for (row,) in fetch_prepared(statement(criteria, answers), criteria.parameters)]
+    columns = answers.columns
+    if any(row.count(SEPARATOR) != max(len(columns), 1) - 1 for row in rows):
+        # Somebody's text holds the separator itself.
+        apart = fetch_prepared(statement(criteria, answers, ", ".join(columns)), criteria.parameters)
+        rows = [SEPARATOR.join((value or "").replace(SEPARATOR, " ") for value in row) for row in apart]
     return rows
 
 
-def _encode(request: Request, found: Found, rows: Sequence[Sequence[Any]]) -> list[bytes]:
-    return [request.encode(found.pending, found.answers.data_set(row, found.encode)) for row in rows]
+def _encode(request: Request, found: Found, rows: Sequence[Row]) -> list[bytes]:
+    data_set, encode, answer = found.answers.data_set, found.encode, request.answer
+    head = request.head(found.pending, with_data_set=True)
+    return [head + answer(data_set(row, encode)) for row in rows]

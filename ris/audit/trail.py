@@ -1,8 +1,10 @@
 """Writing the trail: looks, queries and exports by `record_access`; changes by `ris.events.record`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ris.accounts.models import User
@@ -45,3 +47,25 @@ def record_access(
         outcome=outcome,
         details=details,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An access by a service that answers faster than it could write each row by itself."""
+
+    at: datetime
+    action: str
+    source: str
+    outcome: str
+    details: dict[str, Any]
+
+
+def record_accesses(by: User, accesses: Iterable[Access]) -> None:
+    """Write many rows at once, each with the moment of its access; details hold no names."""
+    AuditEvent.objects.bulk_create(
+        AuditEvent(
+            at=one.at, user=by.pk, username=by.username, action=one.action, source=one.source[:120],
+            outcome=one.outcome, details=one.details,
+        )
+        for one in accesses
+    )  # fmt: skip

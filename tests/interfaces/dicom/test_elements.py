@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
-from interfaces.dicom.elements import BadDataSet, DataSet, element, read, sequence, vr_of
+from interfaces.dicom.elements import SEQUENCE_END, BadDataSet, DataSet, element, read, sequence_start, vr_of
 from interfaces.dicom.jsonmodel import json_model
 
 
@@ -70,12 +70,11 @@ def test_a_data_set_reads_as_pydicom_wrote_it(explicit: bool, undefined: bool) -
 @pytest.mark.parametrize("explicit", [False, True], ids=["implicit", "explicit"])
 def test_what_we_write_we_read(explicit: bool) -> None:
     inner = element(0x00080100, "SH", b"odd", explicit=explicit)
-    data = element(0x0020000D, "UI", b"1.2", explicit=explicit) + sequence(
-        0x00400008, [inner, b""], explicit=explicit
-    )
+    data = element(0x0020000D, "UI", b"1.2", explicit=explicit)
+    data += sequence_start(0x00400008, explicit=explicit) + inner + SEQUENCE_END
     assert read(data, explicit=explicit) == {
         0x0020000D: ("UI", b"1.2\0"),
-        0x00400008: ("SQ", [{0x00080100: ("SH", b"odd ")}, {}]),
+        0x00400008: ("SQ", [{0x00080100: ("SH", b"odd ")}]),
     }
 
 

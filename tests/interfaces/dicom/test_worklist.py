@@ -694,3 +694,13 @@ def test_an_order_that_is_held_is_not_on_the_list(ris: Ris) -> None:
     assert ris.find(query()).accessions == [accession(appointment)]
     Order.objects.filter(pk=appointment.order.pk).update(status="held")
     assert ris.find(query()).matches == []
+
+
+def test_text_that_holds_our_own_separators_does_no_harm(ris: Ris) -> None:
+    for number, separator in enumerate(("\x1c", "\x1d", "\x1e", "\x1f")):
+        patient = make_patient(f"Odd{separator}Name", "Jane", mrn=f"M{number}")
+        Patient.objects.filter(pk=patient.pk).update(family=f"Odd{separator}Name")
+        book(at(9 + number), patient)
+    result = ris.find(query(PatientName="", PatientID=""))
+    assert result.values("PatientID") == ["M0", "M1", "M2", "M3"]
+    assert result.values("PatientName")[2] == "Odd Name^Jane"
