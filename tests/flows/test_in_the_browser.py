@@ -20,10 +20,8 @@ pytestmark = [pytest.mark.peer("dcmtk", "chromium"), pytest.mark.timeout(300)]
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     """A department where it is noon and the rooms never close."""
     folder: Path = tmp_path_factory.mktemp("browser")
-    with Emr(folder / "emr.jsonl") as emr, Stack(folder / "data") as stack:
-        stack.query(
-            "UPDATE department_facility SET timezone = %s", f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
-        )
+    noon = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
+    with Emr(folder / "emr.jsonl") as emr, Stack(folder / "data", RIS_FACILITY_TZ=noon) as stack:
         stack.query("UPDATE scheduling_opening SET opens = '00:00', closes = '23:59:59'")
         stack.query(
             "INSERT INTO scheduling_opening (room_id, weekday, opens, closes)"
