@@ -16,6 +16,7 @@ def report_for(user: User, pk: int) -> Report:
         "reported__exam__order__ordering",
         "reported__exam__order__facility",
         "reported__exam__procedure__procedure_type",
+        "reported__exam__technologist",
     )
     if set(user.roles) == {Role.REFERRER}:
         reports = reports.filter(reported__exam__order__ordering__user=user, status__in=SIGNED)

@@ -359,3 +359,11 @@ def keep_template(new: NewTemplate, *, by: User) -> ReportTemplate:
     )  # fmt: skip
     record("department.changed", f"department:reporttemplate:{template.pk}", by=by, record=template.pk)
     return template
+
+
+@transaction.atomic
+def retire_template(template: ReportTemplate, *, by: User) -> None:
+    """Begin no more reports with it; `keep_template` brings it back."""
+    require(by, "department.change")
+    ReportTemplate.objects.filter(pk=template.pk).update(active=False)
+    record("department.changed", f"department:reporttemplate:{template.pk}", by=by, record=template.pk)
