@@ -1,5 +1,6 @@
 """Charging: what an exam and its reading are worth."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -10,7 +11,7 @@ from billing.models import Charge, Fee
 from billing.states import ChargeStatus, Component
 from ris.accounts.models import User
 from ris.accounts.permissions import require
-from ris.core.errors import MissingData, NotFound
+from ris.core.errors import BadValue, MissingData, NotFound
 from ris.events.outbox import record
 from ris.exams.models import Exam
 from ris.orders import actions as orders
@@ -112,3 +113,26 @@ def _move(charge: Charge, to: str, fact: str, *, reason: str, by: User) -> Charg
 def _tell(fact: str, charge: Charge, *, by: User) -> None:
     order = charge.exam.order
     record(fact, order.subject, by=by, patient=order.patient_id, order=order.pk, charge=charge.pk)
+
+
+@dataclass(frozen=True)
+class NewFee:
+    code: str
+    amount: Decimal
+    name: str = ""
+    currency: str = "USD"
+
+
+@transaction.atomic
+def set_fee(new: NewFee, *, by: User) -> Fee:
+    """Price a code from now on; charges captured before keep their amount. Raises BadValue."""
+    require(by, "charge.change")
+    if new.amount < 0:
+        raise BadValue("A fee cannot be less than zero.", location="amount")
+    if not 0 < len(new.code) <= 16:
+        raise BadValue("A charge code has 1 to 16 characters.", location="code")
+    fee, _ = Fee.objects.update_or_create(
+        code=new.code, defaults={"amount": new.amount, "name": new.name[:80], "currency": new.currency}
+    )
+    record("fee.changed", f"fee:{fee.pk}", by=by, fee=fee.pk, code=fee.code, amount=str(fee.amount))
+    return fee
