@@ -46,6 +46,7 @@ class ApplicationEntity:
         self._stations = stations
         self._connections: set[Association] = set()
         self._per_address: dict[str, int] = {}
+        self._told_full = float("-inf")
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -100,7 +101,9 @@ class ApplicationEntity:
             return False
         # Those that never opened an association go first.
         victim = min(candidates, key=lambda one: (one.is_open, one.silent_since))
-        log.warning("too many connections; %s was silent longest and is cut", victim.peer_address)
+        if self.loop.time() > self._told_full + 1:
+            self._told_full = self.loop.time()
+            log.warning("too many connections; %s was silent longest and is cut", victim.peer_address)
         self.forget_connection(victim)
         victim.transport.abort()
         return True

@@ -189,6 +189,8 @@ class Association(asyncio.Protocol):
                 self.abort(_BY_PROVIDER, _NO_REASON)
 
     def abort(self, source: int, reason: int) -> None:
+        if self._closing:
+            return
         self._end(pdu.abort(source, reason))
         # The peer may still be sending; closing now would reset the connection and lose what we said.
         self.transport.write_eof()

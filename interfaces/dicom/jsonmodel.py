@@ -1,6 +1,7 @@
 """A data set in the DICOM JSON model (PS3.18 F): Unicode text, whatever character sets it came in."""
 
 import base64
+import math
 import struct
 from typing import Any
 
@@ -47,7 +48,9 @@ def json_model(data_set: DataSet, inherited: Decoder | None = None) -> JsonModel
 def _values(vr: str, value: bytes, decode: Decoder) -> list[Any]:
     if vr in _NUMBERS:
         size = struct.calcsize(_NUMBERS[vr])
-        return list(struct.unpack(f"<{len(value) // size}{_NUMBERS[vr]}", value[: len(value) // size * size]))
+        numbers = struct.unpack(f"<{len(value) // size}{_NUMBERS[vr]}", value[: len(value) // size * size])
+        # JSON knows no infinity.
+        return [number if math.isfinite(number) else None for number in numbers]
     if vr == "AT":
         pairs = struct.unpack(f"<{len(value) // 4 * 2}H", value[: len(value) // 4 * 4])
         return [f"{group:04X}{element:04X}" for group, element in zip(pairs[::2], pairs[1::2], strict=True)]
@@ -64,8 +67,9 @@ def _value(vr: str, text: str) -> Any:
         return {name: group for name, group in zip(_GROUPS, text.split("="), strict=False) if group}
     if vr in {"IS", "DS"}:
         try:
-            return int(text) if vr == "IS" else float(text)
+            number = int(text) if vr == "IS" else float(text)
         except ValueError:
-            # What is no number is kept as it stands, which the model allows for these (PS3.18 F.2.3.1).
-            return text
+            number = math.nan
+        # What is no number is kept as it stands, which the model allows for these (PS3.18 F.2.3.1).
+        return number if math.isfinite(number) else text
     return text

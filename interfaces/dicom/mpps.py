@@ -77,11 +77,11 @@ _SERIES_INSTANCE_UID = 0x0020000E
 _IMAGES, _NON_IMAGES = 0x00081140, 0x00400220
 
 #: Type 1 in an N-CREATE (PS3.4 table F.7.2-1).
-_NEEDED = (
+NEEDED = (
     _MODALITY, _STATION_AE_TITLE, _START_DATE, _START_TIME, _STATUS, _PERFORMED_STEP_ID, _SCHEDULED_STEPS,
 )  # fmt: skip
 #: Not allowed in an N-SET (the same table): they belong to the creation.
-_ONLY_CREATED = frozenset({
+ONLY_CREATED = frozenset({
     0x00080051, _MODALITY, 0x00081120, _PATIENT_NAME, _PATIENT_ID, 0x00100021, 0x00100024, 0x00100030, 0x00100040,
     0x00101002, 0x00200010, 0x00380010, _STATION_AE_TITLE, 0x00400242, 0x00400243, _START_DATE, _START_TIME,
     _PERFORMED_STEP_ID, _SCHEDULED_STEPS,
@@ -223,11 +223,11 @@ def _create(said: _Said, uid: str) -> None:
 
 def _check_created(said: _Said) -> None:
     items = said.items(_SCHEDULED_STEPS)
-    missing = [tag for tag in _NEEDED if not said.has(tag)]
+    missing = [tag for tag in NEEDED if not said.has(tag)]
     missing += [_STUDY_INSTANCE_UID] * any(f"{_STUDY_INSTANCE_UID:08X}" not in item for item in items)
     if missing:
         raise Refused(MISSING_ATTRIBUTE, "A type 1 attribute is missing.", tags=tuple(missing))
-    empty = [tag for tag in _NEEDED if not said.items(tag) and not said.text(tag)]
+    empty = [tag for tag in NEEDED if not said.items(tag) and not said.text(tag)]
     empty += [_STUDY_INSTANCE_UID] * any(not _text(item, _STUDY_INSTANCE_UID) for item in items)
     if empty:
         raise Refused(MISSING_ATTRIBUTE_VALUE, "A type 1 attribute is empty.", tags=tuple(empty))
@@ -240,7 +240,7 @@ def _check_created(said: _Said) -> None:
 
 def _set(said: _Said, uid: str) -> None:
     status = said.text(_STATUS) if said.has(_STATUS) else IN_PROGRESS
-    not_allowed = tuple(sorted(_ONLY_CREATED & said.data_set.keys()))
+    not_allowed = tuple(sorted(ONLY_CREATED & said.data_set.keys()))
     if not_allowed:
         raise Refused(NO_SUCH_ATTRIBUTE, "An attribute of the creation cannot be set.", tags=not_allowed)
     if status not in {IN_PROGRESS, COMPLETED, DISCONTINUED}:

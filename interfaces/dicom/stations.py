@@ -1,13 +1,17 @@
 """Who may call: the active stations of the department, and in demo and test anybody on this machine."""
 
 import ipaddress
+import logging
 import time
 from dataclasses import dataclass
 
 from django.conf import settings
 
+from interfaces.dicom.charsets import Encoder, UnknownCharacterSet
 from interfaces.dicom.database import Database
 from ris.department.models import Station
+
+log = logging.getLogger("lightbox.dicom")
 
 #: How long a station that was switched off may still be let in. Any title not known is looked up at once.
 _FRESH_SECONDS = 2.0
@@ -49,7 +53,19 @@ class Stations:
 
 def _active_stations() -> dict[str, Caller]:
     stations = Station.objects.filter(active=True).values_list("ae_title", "character_set")
-    return {title.strip(): Caller(title.strip(), character_set) for title, character_set in stations}
+    return {
+        title.strip(): Caller(title.strip(), _usable(character_set, title))
+        for title, character_set in stations
+    }
+
+
+def _usable(character_set: str, title: str) -> str:
+    try:
+        Encoder(character_set)
+    except UnknownCharacterSet:
+        log.warning("station %s: character set %r is unknown; it is sent UTF-8", title, character_set)
+        return ""
+    return character_set
 
 
 def _is_loopback(address: str) -> bool:

@@ -63,3 +63,24 @@ def test_a_taken_port_ends_it_with_a_sentence(process: subprocess.Popen[str]) ->
     )  # fmt: skip
     assert second.returncode == 1
     assert f"{ris.host}:{ris.port} is taken by " in second.stderr
+
+
+def test_without_a_database_callers_are_asked_to_come_again() -> None:
+    lost = os.environ["DATABASE_URL"].replace("/postgres/run", "/nowhere")
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "run_dicom", "--listen", "127.0.0.1:0"],
+        cwd=settings.BASE_DIR, env={**os.environ, "DATABASE_URL": lost}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        with Raw(listening(process)) as peer:
+            peer.send(associate_rq())
+            kind, body = peer.answer()
+            # Rejected, transient; presentation related: temporary congestion.
+            assert (kind, tuple(body[1:])) == (3, (2, 3, 1))
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.wait(5)
+        assert time.monotonic() - started < 3
+    finally:
+        process.kill()
+        process.wait(10)
