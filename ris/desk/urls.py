@@ -1,6 +1,6 @@
 from django.urls import path
 
-from ris.desk import signin
+from ris.desk import signin, views
 
 urlpatterns = [
     path("", signin.home),
@@ -12,4 +12,11 @@ urlpatterns = [
     path("lock/stay", signin.stay),
     path("logout", signin.sign_out),
     path("password", signin.password),
+    path("search", views.search_page, name="search"),
+    path("search/palette", views.palette, name="palette"),
+    path("p/<int:pk>", views.patient, name="patient"),
+    path("p/<int:pk>/access-log", views.access_log, name="access_log"),
+    path("orders", views.orders, name="orders"),
+    path("orders/<int:pk>", views.order, name="order"),
+    path("orders/<int:pk>/cancel", views.cancel, name="order_cancel"),
 ]

@@ -217,6 +217,7 @@ def map_procedure(
     procedure.procedure_type = procedure_type
     procedure.side = chosen
     procedure.save(update_fields=["procedure_type", "side"])
+    _outdate(order)
     if remember:
         CodeMapping.objects.update_or_create(
             sender=order.source, code=procedure.code, defaults={"procedure_type": procedure_type}
@@ -241,8 +242,15 @@ def set_side(procedure: RequestedProcedure, side: str, *, by: User) -> Requested
     _check_side(procedure.procedure_type, side)
     procedure.side = side
     procedure.save(update_fields=["side"])
+    _outdate(order)
     record("order.changed", order.subject, by=by, patient=order.patient_id, order=order.pk, changed=["side"])
     return procedure
+
+
+def _outdate(order: Order) -> None:
+    """Its procedure changed: who looks at the order should see it anew."""
+    order.version += 1
+    order.save(update_fields=["version"])
 
 
 def mark_scheduled(order: Order, *, at: datetime | None = None) -> None:

@@ -130,7 +130,8 @@ def _days(found: re.Match[str], on: date) -> list[str]:
 
 def parse(text: str, on: date | None = None) -> Query:
     on = on or today()
-    typed = " ".join(text[:200].split())
+    # Without the title, which the pages show in brackets.
+    typed = " ".join(re.sub(r"[\x00-\x1f]|\([^)]*\)", " ", text[:200]).split())
     rest = re.sub(r"^(mrn|pid|id|tel|phone|mobile|acc|accession)\b[\s:#.]*(?=.*\d)", "", typed.lower())
     if not re.search(r"\d", rest):
         return Query(names=_words(rest))
@@ -145,6 +146,8 @@ def parse(text: str, on: date | None = None) -> Query:
     for pattern in _DATES:
         if found := pattern.search(rest):
             born = _days(found, on)
+            if not born:  # A day that cannot be is nobody's birthday.
+                return Query()
             rest = f"{rest[: found.start()]} {rest[found.end() :]}"
             break
     names: list[str] = []

@@ -1,3 +1,9 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from ris.patients import views
+
+urlpatterns = [
+    path("patients/new", views.new, name="patient_new"),
+    path("patients/similar", views.similar, name="patient_similar"),
+    path("p/<int:pk>/edit", views.edit, name="patient_edit"),
+]

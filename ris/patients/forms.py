@@ -1,0 +1,104 @@
+"""What the desk writes down of a patient."""
+
+from typing import Any
+
+from django import forms
+
+from ris.core.formats import day
+from ris.patients.models import Patient, Sex
+from ris.patients.search import birth_dates
+
+#: In the order a person is asked.
+_SEXES = [Sex.FEMALE, Sex.MALE, Sex.OTHER, Sex.UNKNOWN, Sex.AMBIGUOUS, Sex.NOT_APPLICABLE]
+
+
+def _text(label: str, column: str, *, help_text: str = "", **attributes: str) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        required=False,
+        max_length=getattr(Patient._meta.get_field(column), "max_length", None),
+        help_text=help_text,
+        widget=forms.TextInput(attrs={"autocomplete": "off", **attributes}),
+    )
+
+
+class BirthDateField(forms.CharField):
+    """14-Jul-1968, 14 7 1968, Jul-1968 or 1968 as typed; the ISO date, or its known part, as cleaned."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(label="Born", required=False, **kwargs)
+
+    def clean(self, value: Any) -> str:
+        text = super().clean(value)
+        if not text:
+            return ""
+        found = birth_dates(text)
+        if not found:
+            raise forms.ValidationError(
+                "Date of birth must be in the past, written as 14-Jul-1968, Jul-1968 or 1968."
+            )
+        if len(found) > 1:
+            first, second = (day(one) for one in found)
+            raise forms.ValidationError(f"{first} or {second}? Write the month as a word.")
+        return found[0]
+
+    def prepare_value(self, value: Any) -> str:
+        """An ISO date of the record is shown as people read it; what was typed stays."""
+        text = str(value or "")
+        return day(text) if text and birth_dates(text) == [text] else text
+
+
+class PatientForm(forms.Form):
+    family = _text("Family name", "family")
+    given = _text("Given name", "given")
+    middle = _text("Middle names", "middle")
+    prefix = _text("Title", "prefix")  # type: ignore[assignment]  # a field; Form.prefix stays None
+    birth_date = BirthDateField(help_text="As far as it is known: 14-Jul-1968, Jul-1968 or 1968")
+    sex = forms.ChoiceField(
+        choices=[(sex.value, sex.label) for sex in _SEXES], initial=Sex.UNKNOWN, widget=forms.RadioSelect
+    )
+    mobile = _text("Mobile", "mobile", inputmode="tel")
+    phone = _text("Other phone", "phone", inputmode="tel")
+    email = forms.EmailField(
+        label="Email",
+        required=False,
+        max_length=120,
+        error_messages={"invalid": "Write the email as name@place."},
+    )
+    address = _text("Address", "address")
+    language = _text("Language", "language", help_text="When it is not English")
+    allergies = _text("Known allergies", "allergies")
+    alerts = _text("Alerts", "alerts", help_text="Implants, infection, fall risk")
+
+    def clean_family(self) -> str:
+        family: str = self.cleaned_data["family"]
+        if not family:
+            raise forms.ValidationError("Enter the family name.")
+        return family
+
+
+class RegisterForm(PatientForm):
+    number = forms.CharField(
+        label="Number elsewhere",
+        required=False,
+        max_length=64,
+        help_text="MRN on the request; without one the patient gets the next number here",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    authority = forms.CharField(
+        label="Given out by",
+        required=False,
+        max_length=64,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if data.get("number") and not data.get("authority"):
+            self.add_error("authority", "Say who gave out the number.")
+        return data
+
+
+class EditForm(PatientForm):
+    #: The version of the record that the person saw.
+    version = forms.IntegerField(widget=forms.HiddenInput)
