@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from typing import Any
+from zoneinfo import available_timezones
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from interfaces import engine
+from interfaces.hl7 import er7, receiver
 from interfaces.hl7 import profile as profiles
-from interfaces.hl7 import receiver
 from interfaces.models import (
     FACT_GROUPS,
     Direction,
@@ -87,18 +88,28 @@ def configure_endpoint(name: str, values: Mapping[str, Any], *, by: User) -> End
     # A changed partner is tried at once.
     endpoint.next_attempt_at = timezone.now()
     endpoint.failures = 0
-    _check_reachable(endpoint)
+    _check(endpoint)
     endpoint.save()
     record("endpoint.changed", f"endpoint:{endpoint.pk}", by=by, endpoint=endpoint.pk)
     engine.wake_sender(endpoint.pk)
     return endpoint
 
 
-def _check_reachable(endpoint: Endpoint) -> None:
-    if endpoint.direction == Direction.OUT and endpoint.protocol == Protocol.MLLP:
+def _check(endpoint: Endpoint) -> None:
+    """Raises BadValue for what would only show when the first message fails."""
+    if endpoint.direction == Direction.OUT and endpoint.protocol != Protocol.DICOMWEB:
         host, _, port = endpoint.address.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise BadValue("The address is HOST:PORT, for example emr.example.org:2575.", location="address")
+    if len(endpoint.ae_title) > 16:
+        raise BadValue("An AE title has at most 16 characters.", location="ae_title")
+    if endpoint.hl7_version not in receiver.VERSIONS:
+        raise BadValue("The HL7 version is one of 2.2 to 2.8.2.", location="version")
+    if endpoint.encoding not in er7.CHARSETS:
+        raise BadValue(f"The encoding is one of {', '.join(er7.CHARSETS)}.", location="encoding")
+    zone = endpoint.option("timezone")
+    if zone and zone not in available_timezones():
+        raise BadValue(f"There is no time zone {zone}; name it as America/New_York.", location="timezone")
 
 
 @transaction.atomic

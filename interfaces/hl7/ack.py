@@ -99,8 +99,9 @@ class Header:
 
     @property
     def enhanced(self) -> bool:
-        """MSH-15 or MSH-16 is valued with a word of table 0155 (2.9.3)."""
-        return bool(self.accept_ack or self.application_ack)
+        """MSH-15 or MSH-16 asks for an answer (2.9.3). Never in both is the original mode: over MLLP a sender
+        that hears nothing sends again."""
+        return bool({self.accept_ack, self.application_ack} & {"AL", "ER", "SU"})
 
 
 _CONDITIONS = {"AL", "NE", "ER", "SU"}

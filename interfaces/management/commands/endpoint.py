@@ -64,8 +64,8 @@ class Command(BaseCommand):
             self.stdout.write(f"{name} removed")
             return
         values = self._values(options)
-        if known is None and not (options["protocol"] and options["direction"]):
-            raise CommandError(f"There is no partner {name}; a new one needs --protocol and --direction.")
+        if known is None and not options["protocol"]:
+            raise CommandError(f"There is no partner {name}; a new one needs --protocol.")
         endpoint = actions.configure_endpoint(name, values, by=shell)
         self.stdout.write(f"{name} {endpoint.protocol} {endpoint.direction} {endpoint.address}".rstrip())
 

@@ -46,6 +46,15 @@ def test_a_partner_is_made_and_changed_from_a_script() -> None:
 
 
 @pytest.mark.django_db
+def test_an_archive_is_known_by_its_ae_title() -> None:
+    call_command(
+        "endpoint", "pacs", "--protocol", "dicom", "--ae-title", "ARCHIVE", "--address", "127.0.0.1:104"
+    )
+    partner = Endpoint.objects.get(name="pacs")
+    assert (partner.ae_title, partner.address, partner.direction) == ("ARCHIVE", "127.0.0.1:104", "out")
+
+
+@pytest.mark.django_db
 def test_a_sender_is_known_by_application_and_facility() -> None:
     call_command("endpoint", "epic", "--protocol", "mllp", "--direction", "in", "--match", "EPIC|NORTH")
     call_command("endpoint", "any", "--protocol", "mllp", "--direction", "in", "--match", "|")
@@ -71,6 +80,10 @@ def test_a_sender_is_known_by_application_and_facility() -> None:
         ["new", "--protocol", "mllp", "--direction", "in", "--facts", "gossip"],
         ["new", "--protocol", "mllp", "--direction", "in", "--profile", "colour=red"],
         ["new", "--protocol", "mllp", "--direction", "in", "--profile", "text=pdf"],
+        ["new", "--protocol", "mllp", "--direction", "in", "--profile", "version=3"],
+        ["new", "--protocol", "mllp", "--direction", "in", "--profile", "encoding=EBCDIC"],
+        ["new", "--protocol", "mllp", "--direction", "in", "--profile", "timezone=Atlantis"],
+        ["new", "--protocol", "dicom", "--ae-title", "SEVENTEEN-LETTERS", "--address", "127.0.0.1:104"],
         ["new", "--delete"],
     ],
 )
@@ -138,7 +151,8 @@ def test_a_taken_port_ends_it_with_a_sentence(process: Process) -> None:
         capture_output=True, text=True, env=process.environment, timeout=30, check=False,
     )  # fmt: skip
     assert second.returncode == 1
-    assert f"Cannot listen on {host}:{port}" in second.stderr
+    assert f"{host}:{port}" in second.stderr
+    assert "Traceback" not in second.stderr
 
 
 def test_killed_at_any_moment_every_order_is_there_once(process: Process) -> None:

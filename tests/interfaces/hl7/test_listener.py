@@ -261,6 +261,10 @@ def test_enhanced_mode_says_only_what_was_asked_for(line: Line) -> None:
     assert line.ack().code == "AE"
 
 
+def test_a_sender_that_wants_no_answer_at_all_gets_the_plain_one(line: Line) -> None:
+    assert line.send(orm(accept="NE", application="NE")).code == "AA"
+
+
 def test_enhanced_mode_refuses_the_commit_of_what_it_does_not_take(line: Line) -> None:
     line.put(adt("A99", accept="AL", application="AL"))
     refusal = line.ack()

@@ -47,8 +47,10 @@ def deserved(raw: bytes) -> set[tuple[str, str]]:
     """(code, error) pairs the message may get, from its header alone."""
     component = raw.removeprefix(b"\xef\xbb\xbf")[4:5].decode("latin-1") or "^"
     kind = field(raw, 9).split(component)
-    if not raw.removeprefix(b"\xef\xbb\xbf").startswith(b"MSH") or len(field(raw, 2)) < 3:
+    if not raw.removeprefix(b"\xef\xbb\xbf").startswith(b"MSH") or len(set(field(raw, 2)[:4])) < 3:
         return {("AR", "100"), ("AR", "101")}
+    if len(set(field(raw, 2)[:4])) < len(field(raw, 2)[:4]):
+        return {("AR", "100")}
     if not (field(raw, 9) and field(raw, 10) and field(raw, 11) and field(raw, 12)):
         return {("AR", "101")}
     if field(raw, 12).split(component)[0] not in VERSIONS:
