@@ -235,7 +235,9 @@ def set_side(procedure: RequestedProcedure, side: str, *, by: User) -> Requested
     require(by, "order.change")
     order = locked(procedure.order)
     procedure = (
-        RequestedProcedure.objects.select_for_update().select_related("procedure_type").get(pk=procedure.pk)
+        RequestedProcedure.objects.select_for_update(of=("self",))
+        .select_related("procedure_type")
+        .get(pk=procedure.pk)
     )
     if order.status not in {OrderStatus.REQUESTED, OrderStatus.HELD, OrderStatus.SCHEDULED}:
         raise IllegalTransition("The exam has started; its side can no longer change.")

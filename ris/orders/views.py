@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
@@ -11,7 +11,7 @@ from ris.accounts.doors import UserRequest, needs
 from ris.accounts.permissions import allowed
 from ris.core.errors import BadValue, Duplicate, MissingData, NotFound
 from ris.core.formats import today
-from ris.core.pages import see_other
+from ris.core.pages import see_other, toast
 from ris.department.models import Facility, ProcedureType
 from ris.orders import actions
 from ris.orders.access import order_for, patient_to_order_for
@@ -33,7 +33,9 @@ def page_of(order: Order) -> str:
 def new(request: UserRequest) -> HttpResponse:
     asked = request.GET.get("patient", "")
     if not asked.isdecimal():
-        return see_other(request, reverse("search"), "Pick the patient first, then New order.")
+        return toast(
+            request, HttpResponseRedirect(reverse("search")), "Pick the patient first, then New order."
+        )
     patient = patient_to_order_for(request.user, int(asked))
     orders_as = own_practitioner(request.user)
     if request.method != "POST":
