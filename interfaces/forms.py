@@ -1,9 +1,79 @@
-"""Shapes of what the monitor is told."""
+"""Shapes of what the monitor is told, and of a partner."""
+
+from typing import Any
 
 from django import forms
+
+from interfaces.hl7 import er7
+from interfaces.hl7.profile import CHOICES, Choice
+from interfaces.models import FACT_GROUPS, Direction, Endpoint, OnAmbiguous, Protocol
 
 
 class ReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=200, label="Reason", error_messages={"required": "Say why, for whoever looks next."}
     )
+
+
+class PartnerForm(forms.Form):
+    """A partner and how it wants to be spoken to; the columns of `actions.save_endpoint` and the profile."""
+
+    name = forms.CharField(max_length=64, error_messages={"required": "Name the partner."})
+    protocol = forms.ChoiceField(choices=Protocol.choices, initial=Protocol.MLLP)
+    direction = forms.ChoiceField(choices=Direction.choices, initial=Direction.OUT)
+    address = forms.CharField(max_length=255, required=False, help_text="HOST:PORT; a URL for DICOMweb")
+    ae_title = forms.CharField(label="AE title", max_length=16, required=False)
+    match_application = forms.CharField(
+        label="Sends as application", max_length=250, required=False, help_text="MSH-3; empty takes any"
+    )
+    match_facility = forms.CharField(
+        label="Sends as facility", max_length=250, required=False, help_text="MSH-4; empty takes any"
+    )
+    facts = forms.MultipleChoiceField(
+        label="Is told of", required=False, choices=[(one, one.capitalize()) for one in FACT_GROUPS],
+        widget=forms.CheckboxSelectMultiple,
+    )  # fmt: skip
+    sending_application = forms.CharField(
+        label="Our application", max_length=250, required=False, initial="LIGHTBOX"
+    )
+    sending_facility = forms.CharField(label="Our facility", max_length=250, required=False)
+    receiving_application = forms.CharField(label="Their application", max_length=250, required=False)
+    receiving_facility = forms.CharField(label="Their facility", max_length=250, required=False)
+    hl7_version = forms.ChoiceField(
+        label="HL7 version",
+        choices=[(one, one) for one in ("2.3", "2.3.1", "2.4", "2.5", "2.5.1")],
+        initial="2.3.1",
+    )
+    encoding = forms.ChoiceField(
+        label="Character set", choices=[(one, one) for one in er7.CHARSETS], initial="UNICODE UTF-8"
+    )
+    answer_timeout = forms.IntegerField(
+        label="Seconds to wait for an answer", min_value=1, max_value=600, initial=30,
+        error_messages={"min_value": "Wait at least 1 second.", "max_value": "Wait at most 600 seconds."},
+    )  # fmt: skip
+    on_ambiguous = forms.ChoiceField(label="When no answer came", choices=OnAmbiguous.choices)
+
+    def __init__(self, data: Any = None, *, endpoint: Endpoint | None = None) -> None:
+        super().__init__(data)
+        for key, choice in CHOICES.items():
+            self.fields[f"profile_{key}"] = _profile_field(key, choice)
+            if endpoint:
+                self.initial[f"profile_{key}"] = endpoint.profile.get(key, "")
+        if endpoint:
+            self.initial.update({name: getattr(endpoint, name) for name in self.base_fields})
+            self.fields["name"].disabled = True
+
+    @property
+    def values(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        values = {name: data[name] for name in self.base_fields if name != "name"}
+        return {**values, "profile": {key: data[f"profile_{key}"] for key in CHOICES}}
+
+
+def _profile_field(key: str, choice: Choice) -> forms.Field:
+    label = key.replace("_", " ").capitalize()
+    if not choice.values:
+        return forms.CharField(label=label, help_text=choice.meaning, max_length=250, required=False)
+    usual = f"{choice.default} (as usual)" if choice.default else "as usual"
+    options = [("", usual), *((one, one) for one in choice.values)]
+    return forms.ChoiceField(label=label, help_text=choice.meaning, choices=options, required=False)

@@ -3,6 +3,10 @@ from django.urls import path
 from interfaces import views
 
 urlpatterns = [
+    path("admin/partners", views.partners, name="admin_partners"),
+    path("admin/partners/new", views.partner, name="admin_partner_new"),
+    path("admin/partners/<int:pk>", views.partner, name="admin_partner"),
+    path("admin/partners/<int:pk>/remove", views.remove_partner, name="admin_partner_remove"),
     path("interfaces", views.lines, name="lines"),
     path("interfaces/lines/<int:pk>/pause", views.pause, name="line_pause"),
     path("interfaces/lines/<int:pk>/resume", views.resume, name="line_resume"),

@@ -10,14 +10,16 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from interfaces import actions, worklists
 from interfaces.access import inbound_for, outbound_for
-from interfaces.forms import ReasonForm
+from interfaces.forms import PartnerForm, ReasonForm
 from interfaces.hl7 import er7, names
 from interfaces.models import Endpoint, InboundMessage, OutboundMessage
 from interfaces.states import InboundState, OutboundState
 from ris.accounts.doors import UserRequest, needs
+from ris.accounts.permissions import allowed
 from ris.audit.trail import record_access
-from ris.core.errors import MissingData, NotFound, RisError
+from ris.core.errors import BadValue, MissingData, NotFound, RisError
 from ris.core.pages import is_live, see_other, unchanged
+from ris.department.sections import sections_for
 
 #: A line longer than this is a picture or a PDF; nobody reads it.
 _LONGEST_LINE = 2000
@@ -199,3 +201,46 @@ def _endpoint(pk: int) -> Endpoint:
     if endpoint is None:
         raise NotFound("There is no such partner.")
     return endpoint
+
+
+@require_safe
+@needs("message.view")
+def partners(request: UserRequest) -> HttpResponse:
+    """Whom we exchange messages with, for the admin pages."""
+    context = {
+        "rows": Endpoint.objects.filter(active=True).order_by("direction", "name"),
+        "may_change": allowed(request.user, "endpoint.change"),
+        "sections": sections_for(request.user, request.path),
+    }
+    return render(request, "interfaces/partners.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs("endpoint.change")
+def partner(request: UserRequest, pk: int | None = None) -> HttpResponse:
+    """One partner in its form; a changed one is tried at once."""
+    known = _endpoint(pk) if pk else None
+    form = PartnerForm(request.POST if request.method == "POST" else None, endpoint=known)
+    if request.method == "POST" and form.is_valid():
+        name = form.cleaned_data["name"]
+        try:
+            if known is None and Endpoint.objects.filter(name=name, active=True).exists():
+                raise BadValue("Another partner has this name.", location="name")
+            actions.save_endpoint(name, form.values, by=request.user)
+        except BadValue as problem:
+            field = next(
+                (one for one in (problem.location, f"profile_{problem.location}") if one in form.fields), None
+            )
+            form.add_error(field, problem.message)
+        else:
+            return see_other(request, reverse("admin_partners"), f"{name} is saved")
+    context = {"form": form, "partner": known, "sections": sections_for(request.user, request.path)}
+    return render(request, "interfaces/partner.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@needs("endpoint.change")
+def remove_partner(request: UserRequest, pk: int) -> HttpResponse:
+    known = _endpoint(pk)
+    actions.remove_endpoint(known, by=request.user)
+    return see_other(request, reverse("admin_partners"), f"{known.name} gets and sends nothing more")

@@ -1,6 +1,8 @@
 """Planning: booking, moving, checking in, cancelling."""
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta
+from itertools import pairwise
 
 from django.db import IntegrityError, transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
@@ -16,7 +18,7 @@ from ris.orders import actions as orders
 from ris.orders.models import Order, RequestedProcedure
 from ris.orders.states import OrderStatus
 from ris.patients.models import Patient
-from scheduling.models import Appointment, Block, ScheduledProcedureStep
+from scheduling.models import Appointment, Block, Opening, ScheduledProcedureStep
 from scheduling.slots import find_slots, local_zone, opening_spans
 from scheduling.states import LIVE, ON_WORKLIST, AppointmentStatus, StepStatus
 
@@ -461,3 +463,25 @@ def end_steps(order: Order, to: str, *, at: datetime | None = None) -> None:
     """The exam has ended: its steps are completed or discontinued."""
     for appointment in Appointment.objects.filter(order=order, status=AppointmentStatus.FULFILLED):
         _move_steps(appointment, to, at=at)
+
+
+@transaction.atomic
+def set_openings(room: Room, hours: Sequence[tuple[int, time, time]], *, by: User) -> None:
+    """Replace a room's weekly hours, as (weekday, opens, closes). What is booked outside them stays booked.
+
+    Raises BadValue for hours that end before they begin or overlap on one day.
+    """
+    require(by, "department.change")
+    for weekday, opens, closes in hours:
+        if opens >= closes:
+            raise BadValue(f"{opens:%H:%M}–{closes:%H:%M} ends before it begins.", location=f"day{weekday}")
+    planned = sorted(hours)
+    for (day, _, until), (next_day, since, _) in pairwise(planned):
+        if day == next_day and since < until:
+            raise BadValue(f"Two spans overlap at {since:%H:%M}.", location=f"day{day}")
+    Room.objects.select_for_update().get(pk=room.pk)
+    Opening.objects.filter(room=room).delete()
+    Opening.objects.bulk_create(
+        Opening(room=room, weekday=weekday, opens=opens, closes=closes) for weekday, opens, closes in planned
+    )
+    record("department.changed", f"department:room:{room.pk}", by=by, record=room.pk, changed=["hours"])

@@ -13,6 +13,7 @@ from ris.accounts.models import User
 from ris.accounts.permissions import require
 from ris.core.errors import BadValue, MissingData
 from ris.core.names import PersonName, fold
+from ris.core.tables import unguarded
 from ris.department.models import CodeMapping, Laterality, Modality, Practitioner, ProcedureType
 from ris.events.outbox import record
 
@@ -94,8 +95,13 @@ class CatalogueDiff:
 
 def catalogue_diff(text: str) -> CatalogueDiff:
     """Compare a catalogue in CSV (header: COLUMNS, synonyms separated by "|") with what is there; changes nothing."""
-    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff")))
+    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff").replace("\r\n", "\n")))
     diff = CatalogueDiff()
+    try:
+        lines = [(reader.line_num, row) for row in reader]
+    except csv.Error as refusal:
+        diff.problems.append(f"Line {reader.line_num}: this is not CSV ({refusal}).")
+        return diff
     missing = {"code", "name", "modality"} - set(reader.fieldnames or [])
     unknown = set(reader.fieldnames or []) - set(COLUMNS)
     if missing or unknown:
@@ -106,9 +112,8 @@ def catalogue_diff(text: str) -> CatalogueDiff:
         return diff
     existing = {exam.code: exam for exam in ProcedureType.objects.all()}
     seen: set[str] = set()
-    for row in reader:
-        line = reader.line_num
-        values = {key: (value or "").strip() for key, value in row.items() if key in COLUMNS}
+    for line, row in lines:
+        values = {key: unguarded((value or "").strip()) for key, value in row.items() if key in COLUMNS}
         code = values["code"]
         problem = _row_problem(values, seen)
         if problem:
@@ -116,7 +121,7 @@ def catalogue_diff(text: str) -> CatalogueDiff:
             continue
         seen.add(code)
         known = existing.get(code)
-        before = {name: _as_text(known, name) for name in values} if known else {}
+        before = {name: as_text(known, name) for name in values} if known else {}
         changed = {name: value for name, value in values.items() if before.get(name) != value}
         if changed:
             diff.changes.append(
@@ -142,14 +147,21 @@ def _row_problem(values: Mapping[str, str], seen: set[str]) -> str:
     if values.get("laterality", "none") not in Laterality.values:
         return f"{code}: laterality takes none, optional or required."
     minutes = values.get("duration_minutes", "30")
-    if not minutes.isdigit() or not 5 <= int(minutes) <= 480:
+    if not (minutes.isascii() and minutes.isdecimal()) or not 5 <= int(minutes) <= 480:
         return f"{code}: the duration is 5 to 480 minutes."
     if any(values.get(name, "no") not in {"yes", "no"} for name in ("contrast", "active")):
         return f"{code}: contrast and active take yes or no."
+    for name in ("name", "body_part", "technical_code", "professional_code"):
+        limit = ProcedureType._meta.get_field(name).max_length  # type: ignore[union-attr]  # all are CharFields
+        if limit and len(values.get(name, "")) > limit:
+            return f"{code}: {name} is longer than {limit} characters."
+    if any(len(word.strip()) > 64 for word in values.get("synonyms", "").split("|")):
+        return f"{code}: a synonym is longer than 64 characters."
     return ""
 
 
-def _as_text(exam: ProcedureType, name: str) -> str:
+def as_text(exam: ProcedureType, name: str) -> str:
+    """A column of the catalogue as the CSV writes it."""
     value = getattr(exam, name)
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -1,9 +1,10 @@
-from django.urls import path
+from django.urls import include, path
 
 from ris.desk import signin, views
 
 urlpatterns = [
     path("", signin.home),
+    path("", include("ris.desk.admin_urls")),
     path("login", signin.sign_in),
     path("login/code", signin.code),
     path("login/enrol", signin.enrol),

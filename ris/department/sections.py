@@ -1,0 +1,36 @@
+"""The parts of the admin pages, in the order of their tabs."""
+
+from dataclasses import dataclass
+
+from ris.accounts.models import User
+from ris.accounts.permissions import allowed
+
+
+@dataclass(frozen=True)
+class Section:
+    url: str
+    word: str
+    right: str
+    current: bool = False
+
+
+_SECTIONS = (
+    ("/admin/rooms", "Rooms", "department.view"),
+    ("/admin/stations", "Stations", "department.view"),
+    ("/admin/catalogue", "Catalogue", "department.view"),
+    ("/admin/templates", "Report templates", "department.view"),
+    ("/admin/practitioners", "Practitioners", "department.view"),
+    ("/admin/facilities", "Facilities", "department.view"),
+    ("/admin/users", "Users", "user.view"),
+    ("/admin/partners", "Partners", "message.view"),
+    ("/audit", "Audit", "audit.view"),
+)
+
+
+def sections_for(user: User, path: str) -> list[Section]:
+    """Those that `user` may open; `path` is where they are."""
+    return [
+        Section(url, word, right, current=path.startswith(url))
+        for url, word, right in _SECTIONS
+        if allowed(user, right)
+    ]
