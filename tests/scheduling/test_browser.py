@@ -217,3 +217,10 @@ def test_without_script_the_desk_still_works(open_as: OpenAs) -> None:
     expect(page.locator("#toasts")).to_contain_text("has arrived")
     appointment.refresh_from_db()
     assert appointment.status == "arrived"
+
+
+def test_a_label_prints_on_one_sticker(open_as: OpenAs) -> None:
+    appointment = makers.make_appointment()
+    page = open_as(person("clara"), f"/appointments/{appointment.pk}/label")
+    printed = page.pdf(prefer_css_page_size=True)
+    assert printed.count(b"/Type /Page\n") == 1
