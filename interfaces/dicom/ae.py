@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from interfaces.dicom.association import Association, Request
+from interfaces.dicom.pdu import BadPDU
 from interfaces.dicom.stations import Caller, Stations
 from interfaces.dicom.status import PROCESSING_FAILURE, RESOURCE_LIMITATION
 
@@ -19,6 +20,7 @@ _SWEEP_SECONDS = 0.5
 #: Far more than a department has machines; a connection costs some ten kilobytes.
 MAX_CONNECTIONS = 1000
 MAX_CONNECTIONS_PER_ADDRESS = 400
+_HELD_CAP = 268_435_456
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class ApplicationEntity:
         self._connections: set[Association] = set()
         self._per_address: dict[str, int] = {}
         self._told_full = float("-inf")
+        self._held = 0
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -117,6 +120,17 @@ class ApplicationEntity:
             self._per_address[connection.peer_address] = left
         else:
             del self._per_address[connection.peer_address]
+
+    # Data sets of all associations that have arrived and are not yet done with.
+
+    def hold(self, size: int) -> None:
+        """Raises BadPDU when there is no room for more."""
+        self._held += size
+        if self._held > _HELD_CAP:
+            raise BadPDU("more data than there is room for", 0)
+
+    def release(self, size: int) -> None:
+        self._held -= size
 
     # Callers
 

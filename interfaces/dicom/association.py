@@ -153,6 +153,8 @@ class Association(asyncio.Protocol):
 
     def _give_up(self) -> None:
         """Nobody waits for an answer any more."""
+        self.ae.release(len(self._data_set) + sum(len(request.data_set) for request in self._waiting))
+        self._data_set.clear()
         self._waiting.clear()
         if self._running is not None:
             self._running.cancelled = True
@@ -211,6 +213,8 @@ class Association(asyncio.Protocol):
         self._finished = False
         self._buffer += data
         try:
+            if self._negotiating is not None and len(self._buffer) > _ASSOCIATE_CAP:
+                raise BadPDU("data before the association was accepted", _UNEXPECTED)
             self._read_pdus()
         except BadPDU as problem:
             log.warning("association with %s ended: %s", self._who, problem)
@@ -386,9 +390,11 @@ class Association(asyncio.Protocol):
         service = self.ae.services[request.context.sop_class]
         if not request.oversize and len(self._data_set) + len(fragment) > service.data_set_cap:
             request.oversize = True
+            self.ae.release(len(self._data_set))
             self._data_set.clear()
         if not request.oversize:
             self._data_set += fragment
+            self.ae.hold(len(fragment))
             return
         self._discarded += len(fragment)
         if self._discarded > _DISCARD_CAP:
@@ -409,15 +415,20 @@ class Association(asyncio.Protocol):
             self._enqueue(request)
 
     def _enqueue(self, request: Request) -> None:
-        if len(self._waiting) >= _WAITING_CAP:
-            raise BadPDU("more operations at once than were negotiated", _UNEXPECTED)
         self._finished = True
         self._waiting.append(request)
+        if len(self._waiting) > _WAITING_CAP:
+            raise BadPDU("more operations at once than were negotiated", _UNEXPECTED)
         if self._running is None:
             self._start_next()
+        elif len(self._waiting) > 1:
+            # Enough sent ahead; a C-CANCEL of what runs has had its chance to come before.
+            self.transport.pause_reading()
 
     def _start_next(self) -> None:
         self._running = self._waiting.popleft() if self._waiting else None
+        if not (self._waiting or self._closing or self.transport.is_reading()):
+            self.transport.resume_reading()
         if self._running is not None:
             self._task = self.ae.loop.create_task(self._run(self._running))
         elif not self._closing and self._is_between_messages:
@@ -440,6 +451,7 @@ class Association(asyncio.Protocol):
             log_failure(f"operation {request.command.field:04X} of {self._who}", problem)
             self._refuse_unforeseen(request)
         finally:
+            self.ae.release(len(request.data_set))
             self._start_next()
 
     def _refuse_unforeseen(self, request: Request) -> None:

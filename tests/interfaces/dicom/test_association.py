@@ -238,6 +238,24 @@ def test_operations_sent_ahead_are_answered_in_order(ris: Ris) -> None:
         assert answered == list(range(5))
 
 
+def test_data_sets_of_all_peers_together_have_a_limit(ris: Ris, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ae, "_HELD_CAP", 500_000)
+    half = pdu(4, pdv(1, 3, command(C_FIND, data_set=True))) + pdu(4, pdv(1, 0, bytes(60_000))) * 4
+    with Raw(ris) as first, Raw(ris) as second, Raw(ris) as third:
+        for peer in (first, second):
+            open_association(peer)
+            peer.send(half)
+        time.sleep(0.2)
+        open_association(third)
+        third.send(half)
+        assert third.answer()[0] == 7
+    # What they held is free again.
+    time.sleep(0.2)
+    with ris.associate(WORKLIST) as assoc:
+        for _ in range(5):
+            assert found(assoc, query(PatientName="A" * 150_000)).status == 0x0000
+
+
 def test_an_operation_of_another_class_or_unknown_is_refused_by_status(ris: Ris) -> None:
     for asked, status in (
         (command(C_FIND, data_set=False, sop_class="1.2.840.10008.5.1.4.1.2.2.1"), 0x0122),
