@@ -1,31 +1,43 @@
 """What a biller fills in."""
 
+from typing import Any
+
 from django import forms
 from django.core.validators import RegexValidator
 
+OTHER = "Other"
 HOLD_REASONS = (
     "No authorization number",
     "Referrer has no identifier",
     "Visit not known to the payer",
     "Wrong code",
+    OTHER,
 )
-VOID_REASONS = ("Charged twice", "Exam not done", "Wrong patient", "Written off")
+VOID_REASONS = ("Charged twice", "Exam not done", "Wrong patient", "Written off", OTHER)
 
 
 class ReasonForm(forms.Form):
-    """One of the usual reasons, or one's own words."""
+    """One of the usual reasons, and more words where they are needed."""
 
-    reason = forms.ChoiceField(label="Reason", widget=forms.RadioSelect, required=False)
+    reason = forms.ChoiceField(
+        label="Reason", widget=forms.RadioSelect, error_messages={"required": "Pick the reason."}
+    )
     words = forms.CharField(label="In words", max_length=200, required=False)
 
     def __init__(self, data: object = None, *, reasons: tuple[str, ...]) -> None:
         super().__init__(data)  # type: ignore[arg-type]  # a QueryDict or None
         self.fields["reason"].choices = [(one, one) for one in reasons]  # type: ignore[attr-defined]
 
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        if data.get("reason") == OTHER and not data.get("words"):
+            self.add_error("words", "Say the reason in words.")
+        return data
+
     @property
     def said(self) -> str:
-        chosen = (self.cleaned_data.get("reason", ""), self.cleaned_data.get("words", ""))
-        return ": ".join(part for part in chosen if part)
+        reason, words = self.cleaned_data["reason"], self.cleaned_data["words"]
+        return words if reason == OTHER else ": ".join(part for part in (reason, words) if part)
 
 
 class FeeForm(forms.Form):

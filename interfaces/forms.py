@@ -64,6 +64,17 @@ class PartnerForm(forms.Form):
             self.fields["name"].disabled = True
 
     @property
+    def groups(self) -> list[tuple[str, list[forms.BoundField]]]:
+        """The fields in boxes: who it is, what is said, how."""
+        names = list(self.fields)
+        who, messages = names.index("facts") + 1, names.index("on_ambiguous") + 1
+        return [
+            ("Who it is", [self[name] for name in names[:who]]),
+            ("Messages", [self[name] for name in names[who:messages]]),
+            ("As this partner wants it", [self[name] for name in names[messages:]]),
+        ]
+
+    @property
     def values(self) -> dict[str, Any]:
         data = self.cleaned_data
         values = {name: data[name] for name in self.base_fields if name != "name"}

@@ -234,7 +234,9 @@ def partner(request: UserRequest, pk: int | None = None) -> HttpResponse:
             form.add_error(field, problem.message)
         else:
             return see_other(request, reverse("admin_partners"), f"{name} is saved")
-    context = {"form": form, "partner": known, "sections": sections_for(request.user, request.path)}
+    context = {
+        "form": form, "partner": known, "groups": form.groups, "sections": sections_for(request.user, request.path),
+    }  # fmt: skip
     return render(request, "interfaces/partner.html", context, status=422 if form.errors else 200)
 
 

@@ -24,7 +24,10 @@ class RecordForm(forms.ModelForm):  # type: ignore[type-arg]  # one base for for
             field.error_messages["required"] = f"Enter the {str(field.label).lower()}."
             field.error_messages["invalid_choice"] = "Pick one of the list."
             if isinstance(field, forms.ModelChoiceField):
-                field.empty_label = None if field.required else "None"
+                field.empty_label = "Pick one" if field.required else "None"
+            elif isinstance(field, forms.TypedChoiceField):
+                known: list[tuple[str, str]] = list(field.choices)  # type: ignore[arg-type]  # ours are pairs
+                field.choices = [(value, label if value else "Pick one") for value, label in known]
 
 
 class RoomForm(RecordForm):
@@ -54,7 +57,7 @@ class StationForm(RecordForm):
                 "hx-trigger": "input changed delay:250ms, load",
                 "hx-target": "#ae-check",
                 "hx-swap": "innerHTML",
-                "hx-include": "closest form",
+                "hx-params": "ae_title,pk",
             }
         ),
     )

@@ -21,6 +21,7 @@ from ris.accounts.doors import UserRequest, needs
 from ris.accounts.models import Role, User
 from ris.audit.models import AuditEvent
 from ris.audit.trail import record_access
+from ris.core.formats import day as show_day
 from ris.core.formats import moment, parse_day, today
 from ris.core.pages import see_other
 from ris.core.tables import as_csv
@@ -139,7 +140,8 @@ def _asked(request: HttpRequest) -> Asked:
     user = User.objects.filter(pk=pk("user")).first() if pk("user") else None
     if question not in QUESTIONS:
         question = "patient" if patient or not user else "user"
-    since = day("from") or (None if patient or user else today() - timedelta(days=7))
+    # Questions about everybody begin a week ago.
+    since = day("from") or (today() - timedelta(days=7) if question not in {"patient", "user"} else None)
     return Asked(question, patient, user, since, day("to"))
 
 
@@ -207,8 +209,8 @@ def audit(request: UserRequest) -> HttpResponse:
         form = QuestionForm(
             initial={
                 "question": asked.question, "mrn": asked.patient.mrn if asked.patient else "", "user": asked.user,
-                "since": asked.since.isoformat() if asked.since else "",
-                "until": asked.until.isoformat() if asked.until else "",
+                "since": show_day(asked.since),
+                "until": show_day(asked.until),
             }
         )  # fmt: skip
     page = Paginator(found(asked), 60).get_page(request.GET.get("page"))

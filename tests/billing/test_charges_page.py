@@ -67,7 +67,7 @@ def test_holding_and_voiding_ask_for_a_reason(ben: Client) -> None:
     found = charge()
     empty = ben.post(f"/billing/charges/{found.pk}/hold", {})
     assert empty.status_code == 422
-    assert "Say why." in empty.content.decode()
+    assert "Pick the reason." in empty.content.decode()
     ben.post(f"/billing/charges/{found.pk}/hold", {"reason": "Wrong code", "words": "asked Dr Lindgren"})
     found.refresh_from_db()
     assert (found.status, found.reason) == ("held", "Wrong code: asked Dr Lindgren")
