@@ -12,6 +12,7 @@ from rest_framework.request import Request
 
 from ris.accounts.models import ApiToken, User
 from ris.accounts.permissions import RIGHTS, allowed, require
+from ris.core.errors import NotAllowed
 from ris.core.pages import is_htmx, is_live
 
 if TYPE_CHECKING:  # APIView itself imports HasRight as its default
@@ -35,6 +36,7 @@ def needs(right: str) -> Callable[[View], View]:
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if not signed_in(request):
                 return _to_sign_in(request)
+            _require_person(request.user)
             require(request.user, right)
             return view(request, *args, **kwargs)
 
@@ -42,6 +44,16 @@ def needs(right: str) -> Callable[[View], View]:
         return cast(View, guarded)
 
     return decorate
+
+
+def is_system(user: object) -> bool:
+    """Whether `user` is a service: it acts through its own wire, never at a page or the API."""
+    return isinstance(user, User) and user.is_system
+
+
+def _require_person(user: object) -> None:
+    if is_system(user):
+        raise NotAllowed("Services do not use pages; sign in as a person.")
 
 
 def public(view: View) -> View:
@@ -80,4 +92,4 @@ class HasRight(BasePermission):
         # A token is a factor of its own; a session must have shown its second one.
         if not isinstance(request.auth, ApiToken) and not signed_in(request._request):
             return False
-        return allowed(request.user, right)
+        return not is_system(request.user) and allowed(request.user, right)

@@ -20,7 +20,7 @@ RIGHTS: dict[str, frozenset[str]] = {
         "order.place": {_DESK, _TECH, _RAD, _MAN, _REF, _SYS},
         "order.change": {_DESK, _TECH, _RAD, _MAN, _SYS},
         "order.cancel": {_DESK, _TECH, _RAD, _MAN, _SYS},
-        "order.map_procedure": {_DESK, _MAN, _ADM, _SYS},
+        "order.map_procedure": {_DESK, _MAN, _SYS},
         "schedule.view": _CLINICAL,
         "appointment.book": {_DESK, _TECH, _MAN, _SYS},
         "appointment.change": {_DESK, _TECH, _MAN, _SYS},

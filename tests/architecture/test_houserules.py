@@ -25,8 +25,8 @@ WRITES = {
 }
 #: Where rows may be written: the verbs, and what they stand on.
 WRITERS = (
-    "actions.py", "models.py", "core/flow.py", "events/outbox.py", "audit/trail.py", "audit/sealing.py",
-    "interfaces/engine.py", "interfaces/models_dicom.py", "ris/accounts/", "supervisor/", "seeds/", "migrations/", "actions/", "_actions.py",
+    "actions.py", "_actions.py", "actions/", "models.py", "models_dicom.py", "core/flow.py", "events/outbox.py",
+    "audit/trail.py", "audit/sealing.py", "interfaces/engine.py", "ris/accounts/", "supervisor/", "seeds/", "migrations/",
 )  # fmt: skip
 
 
