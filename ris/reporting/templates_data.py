@@ -20,7 +20,7 @@ Brain: No haemorrhage, mass or acute infarct. Grey-white differentiation preserv
 Ventricles: Normal for age. No midline shift.
 Extra-axial spaces: No collection.
 Vessels: No hyperdense vessel.
-Sinuses and mastoids: Clear.
+Sinuses, mastoids: Clear.
 Skull and scalp: No fracture.
 """
 
@@ -33,7 +33,7 @@ Adrenals: Normal.
 Kidneys: Symmetric. [stones: none / describe]
 Bowel: No obstruction or wall thickening. Appendix normal.
 Vessels: Aorta and portal vein patent, normal calibre.
-Nodes and peritoneum: No enlarged node. No free fluid or gas.
+Peritoneum: No free fluid or gas. No enlarged node.
 Pelvis: Bladder normal.
 Bones: No aggressive lesion.
 """
@@ -64,16 +64,16 @@ Brain: No mass or haemorrhage. [white matter: normal / describe]
 Ventricles: Normal for age.
 Extra-axial spaces: No collection.
 Vessels: Normal flow voids.
-Pituitary and orbits: Normal.
-Sinuses and mastoids: Clear.
+Pituitary, orbits: Normal.
+Sinuses, mastoids: Clear.
 """
 
 _KNEE_MR = """
 Medial meniscus: Intact.
 Lateral meniscus: Intact.
-Cruciate ligaments: Intact.
-Collateral ligaments: Intact.
-Extensor mechanism: Intact.
+Cruciates: Intact.
+Collaterals: Intact.
+Extensors: Intact.
 Cartilage: [grade by compartment: normal / describe]
 Bone: No fracture or marrow oedema.
 Joint: No effusion. No Baker cyst.

@@ -179,7 +179,7 @@ def _page(
     }
     if draft is not None:
         words = typed or draft.sections
-        context["sections"] = _fields(words, actions.template_for(exams[0].procedure.procedure_type))  # type: ignore[arg-type]
+        context["sections"] = _fields(words, actions.starting_text(exams[0]))
         looks = checks({exam.procedure.side for exam in exams}, exams[0].order.patient.sex)
         context["checks"] = [check.look(words) for check in looks]
         conflict = isinstance(refused, Conflict) and writing
@@ -204,9 +204,9 @@ def _shown(parts: list[ReportPart], exams: list[Exam]) -> list[dict[str, Any]]:
     ]
 
 
-def _fields(sections: list[Section], template: list[Section]) -> list[dict[str, Any]]:
-    """The sections as fields: whole, or organ by organ, each with the template's wording to tell what was edited."""
-    normal = {one["code"]: one["text"] for one in template}
+def _fields(sections: list[Section], began: list[Section]) -> list[dict[str, Any]]:
+    """The sections as fields: whole, or organ by organ, each with the words it began with to tell what was edited."""
+    normal = {one["code"]: one["text"] for one in began}
     fields = []
     for one in sections:
         usual = normal.get(one["code"], "")

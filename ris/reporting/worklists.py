@@ -187,9 +187,10 @@ def reading_list(
     )
     rows = (
         exams.select_related(
-            "order__patient", "order__visit", "procedure__procedure_type", "reported__report__reader",
+            "order__patient", "order__visit", "procedure__procedure_type", "room", "reported__report__reader",
             "reported__report__draft",
         )
+        .prefetch_related("order__patient__identifiers")
         .annotate(due_at=_due(), priors=Coalesce(Subquery(priors), 0))
         .order_by("due_at", "pk")[:limit]
     )  # fmt: skip

@@ -43,6 +43,7 @@
       const found = areas.filter((area) => applies(item, area)).flatMap((area) => area.value.match(pattern(item)) || []);
       const good = found.length > 0 === (item.dataset.wanted !== undefined);
       const words = good ? item.dataset.good : item.dataset.bad.replace("{word}", (found[0] || "").toLowerCase()).replace("{n}", found.length).replace("{s}", found.length === 1 ? "" : "s");
+      if (item === fields && good) document.querySelector("[data-jump]")?.closest(".nudge").remove();
       if (item.lastElementChild.textContent === words) continue;
       item.className = good ? "ok" : item.dataset.tone;
       item.lastElementChild.textContent = words;
