@@ -84,7 +84,17 @@ class PartnerForm(forms.Form):
 def _profile_field(key: str, choice: Choice) -> forms.Field:
     label = key.replace("_", " ").capitalize()
     if not choice.values:
-        return forms.CharField(label=label, help_text=choice.meaning, max_length=250, required=False)
+        return forms.CharField(
+            label=label,
+            help_text=choice.meaning[:1].upper() + choice.meaning[1:],
+            max_length=250,
+            required=False,
+        )
     usual = f"{choice.default} (as usual)" if choice.default else "as usual"
     options = [("", usual), *((one, one) for one in choice.values)]
-    return forms.ChoiceField(label=label, help_text=choice.meaning, choices=options, required=False)
+    return forms.ChoiceField(
+        label=label,
+        help_text=choice.meaning[:1].upper() + choice.meaning[1:],
+        choices=options,
+        required=False,
+    )
