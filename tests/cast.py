@@ -22,7 +22,9 @@ def person(name: str) -> User:
     user = User.objects.filter(username=name).first()
     if user is None:
         first, last, roles = _PEOPLE[name]
-        user = User.objects.create_user(name, password=PASSWORD, first_name=first, last_name=last, roles=roles)
+        user = User.objects.create_user(
+            name, password=PASSWORD, first_name=first, last_name=last, roles=roles
+        )
     return user
 
 

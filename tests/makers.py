@@ -28,7 +28,9 @@ AUTHORITY = "HARBOUR"
 
 def make_facility(**fields: Any) -> Facility:
     values = {"name": "Harbour Imaging", "timezone": "America/New_York", "assigning_authority": AUTHORITY}
-    facility, _ = Facility.objects.get_or_create(code=fields.pop("code", "HARBOUR"), defaults={**values, **fields})
+    facility, _ = Facility.objects.get_or_create(
+        code=fields.pop("code", "HARBOUR"), defaults={**values, **fields}
+    )
     return facility
 
 
@@ -60,7 +62,9 @@ def make_procedure_type(code: str = "CTHEAD", **fields: Any) -> ProcedureType:
 
 def make_practitioner(family: str = "Lindgren", **fields: Any) -> Practitioner:
     values = {"authority": AUTHORITY, "family": family, "given": "Maja", "prefix": "Dr", **fields}
-    found, _ = Practitioner.objects.get_or_create(identifier=values.pop("identifier", family.upper()), defaults=values)
+    found, _ = Practitioner.objects.get_or_create(
+        identifier=values.pop("identifier", family.upper()), defaults=values
+    )
     return found
 
 
@@ -106,7 +110,9 @@ def make_appointment(
     order: Order | None = None, room: Room | None = None, start: datetime | None = None, **fields: Any
 ) -> Appointment:
     by = fields.pop("by", None) or person("mona")
-    return scheduling.book(order or make_order(**fields), room=room or make_room(), start=start or next_hour(), by=by)
+    return scheduling.book(
+        order or make_order(**fields), room=room or make_room(), start=start or next_hour(), by=by
+    )
 
 
 def make_exam(order: Order | None = None, *, completed: bool = False, **fields: Any) -> Exam:
@@ -117,7 +123,9 @@ def make_exam(order: Order | None = None, *, completed: bool = False, **fields: 
     return exams.complete_exam(exam, by=person("theo")) if completed else exam
 
 
-def make_report(exam: Exam | None = None, *, signed: bool = False, impression: str = "No acute finding.") -> Report:
+def make_report(
+    exam: Exam | None = None, *, signed: bool = False, impression: str = "No acute finding."
+) -> Report:
     """A report opened by Rita with findings and an impression; `signed` signs it."""
     rita = person("rita")
     report = reporting.open_report(exam or make_exam(completed=True), by=rita)
@@ -130,5 +138,3 @@ def make_report(exam: Exam | None = None, *, signed: bool = False, impression: s
         reporting.sign_report(report, version=draft.version, by=rita)
     report.refresh_from_db()
     return report
-
-

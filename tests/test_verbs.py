@@ -45,7 +45,7 @@ def test_a_patient_cannot_arrive_twice() -> None:
 
 def test_a_room_is_not_double_booked() -> None:
     taken = makers.make_appointment()
-    with pytest.raises(Conflict, match="Somebody booked .* Next that fits"):
+    with pytest.raises(Conflict, match=r"Somebody booked .* Next that fits"):
         makers.make_appointment(start=taken.starts_at, by=person("clara"))
 
 
@@ -68,7 +68,10 @@ def test_an_addendum_is_a_further_part() -> None:
     reporting.begin_addendum(report, by=person("rita"))
     report.refresh_from_db()
     draft = reporting.save_draft(
-        report, [{"code": "55107-7", "title": "Addendum", "text": "Compared with 2024."}], version=1, by=person("rita")
+        report,
+        [{"code": "55107-7", "title": "Addendum", "text": "Compared with 2024."}],
+        version=1,
+        by=person("rita"),
     )
     reporting.sign_report(report, version=draft.version, by=person("rita"))
     report.refresh_from_db()

@@ -10,7 +10,9 @@ from ris.patients.models import Patient
 def patient_for(user: User, pk: int, *, reason: str = "") -> Patient:
     """The patient, with the look noted in the trail. Raises NotAllowed or NotFound."""
     require(user, "patient.view")
-    patient = Patient.objects.prefetch_related("identifiers").select_related("merged_into").filter(pk=pk).first()
+    patient = (
+        Patient.objects.prefetch_related("identifiers").select_related("merged_into").filter(pk=pk).first()
+    )
     if patient is None:
         raise NotFound("There is no such patient.")
     record_access(user, "patient.view", patient=patient.pk, reason=reason)
