@@ -34,6 +34,8 @@ WAITING: dict[str, tuple[str, Callable[[], int]]] = {
     "/orders": ("appointment.book", lambda: Order.objects.filter(status=OrderStatus.REQUESTED).count()),
     "/reading": ("report.write", lambda: unread().count()),
 }
+#: Pages that are opened from a list and lie elsewhere.
+_BELOW = {"/rooms": "/exams/", "/reading": "/reports/"}
 THEMES = ("light", "reading")
 DENSITIES = ("default", "compact", "touch")
 
@@ -69,10 +71,15 @@ def right_of(path: str) -> str | None:
 def rail(request: HttpRequest) -> list[RailItem]:
     """The lists this user may open."""
     return [
-        RailItem(path, word, icon, key, request.path.startswith(path.rsplit("/", 1)[0] or path), request.user)
+        RailItem(path, word, icon, key, _is_in(request.path, path), request.user)
         for path, word, icon, key in RAIL
         if (right := right_of(path)) and allowed(request.user, right)
     ]
+
+
+def _is_in(page: str, path: str) -> bool:
+    """Whether `page` belongs to the list at `path`."""
+    return page.startswith((path.rsplit("/", 1)[0] or path, _BELOW.get(path, path)))
 
 
 def theme_of(request: HttpRequest) -> str:
