@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 from django.utils import timezone
+from playwright.sync_api import expect
 from pytest_django.asserts import assertNumQueries
 
 from interfaces import engine
@@ -10,6 +11,7 @@ from interfaces.actions import save_endpoint
 from interfaces.hl7 import mllp, receiver
 from interfaces.models import Endpoint, InboundMessage, OutboundMessage
 from ris.audit.models import AuditEvent
+from tests.browser import OpenAs, accessibility_faults, photograph
 from tests.cast import person
 
 pytestmark = pytest.mark.django_db
@@ -130,3 +132,31 @@ def test_a_live_list_that_has_not_changed_answers_nothing(ada: Client) -> None:
     version = page.context["version"]
     assert ada.get(f"/interfaces/in?since={version}", headers={"X-Live": "1"}).status_code == 204
     assert ada.get("/interfaces/in?since=old", headers={"X-Live": "1"}).status_code == 200
+
+
+@pytest.mark.peer("chromium")
+@pytest.mark.django_db(transaction=True)
+def test_the_monitor_is_accessible_and_worked_by_keys(open_as: OpenAs) -> None:
+    message = _refused()
+    _outbound(
+        save_endpoint(
+            "EPIC", {"direction": "out", "address": "127.0.0.1:9", "facts": ["orders"]}, by=person("ada")
+        ),
+        1,
+        "queued",
+    )
+    for theme in ("light", "reading"):
+        for path in ("/interfaces", "/interfaces/in", "/interfaces/out", f"/interfaces/in/{message.pk}"):
+            page = open_as(person("ada"), path, theme=theme)
+            photograph(page, f"monitor{path.replace('/', '-')}-{theme}")
+            assert accessibility_faults(page) == [], f"{path} in {theme}"
+            page.close()
+    page = open_as(person("ada"), "/interfaces/out")
+    page.keyboard.press("j")
+    page.wait_for_timeout(200)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/interfaces/out/*")
+    page.keyboard.press("h")
+    page.get_by_label("Reason").fill("EMR upgrade")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1 + .st")).to_have_text("Held")
