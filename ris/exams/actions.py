@@ -250,7 +250,7 @@ def begin_performed_step(new: NewPerformedStep, *, by: User) -> PerformedProcedu
 
 def _referenced(reference: ScheduledReference) -> RequestedProcedure | None:
     """The procedure a modality means: by step, else by procedure number, else by study, else by accession number."""
-    known = RequestedProcedure.objects.select_related("order")
+    known = RequestedProcedure.objects.select_related("order", "procedure_type")
     if reference.step_id:
         step = ScheduledProcedureStep.objects.filter(step_id=reference.step_id).first()
         if step:
@@ -280,6 +280,9 @@ def _attach(
         step.exams.add(*done)
         _leave_to_a_person(step, f"Its order is {order.get_status_display().lower()}.", by=by)
         return
+    if any(one.procedure_type is None for one in waiting):
+        _leave_to_a_person(step, "The exam code of its order is not known yet.", by=by)
+        return
     if waiting:
         station = Station.objects.select_related("room").filter(ae_title=step.station_ae_title).first()
         step.exams.add(
@@ -287,6 +290,15 @@ def _attach(
                     station_ae_title=step.station_ae_title, at=step.started_at)
         )  # fmt: skip
     step.exams.add(*Exam.objects.filter(procedure__in=running, status=ExamStatus.IN_PROGRESS))
+    planned = {one.procedure_type.modality for one in procedures if one.procedure_type}
+    if planned and not planned & _ALIKE.get(step.modality, {step.modality}):
+        _leave_to_a_person(
+            step, f"It was done on {step.modality}, planned was {', '.join(sorted(planned))}.", by=by
+        )
+
+
+#: Modalities that report the same exam under either name.
+_ALIKE = {"DX": {"DX", "CR"}, "CR": {"DX", "CR"}, "RF": {"RF", "XA"}, "XA": {"RF", "XA"}}
 
 
 def _is_patient(order: Order, patient_id: str) -> bool:
