@@ -24,6 +24,7 @@ from ris.core.formats import moment
 from ris.core.pages import see_other
 from ris.core.tables import as_csv
 from ris.department.models import Modality
+from scheduling.worklists import modalities
 
 _TABS = (
     (ChargeStatus.CAPTURED, "New"),
@@ -66,7 +67,7 @@ def charges(request: UserRequest) -> HttpResponse:
             for status, word in _TABS
         ],
         "components": Component.choices,
-        "modalities": [("XR" if code == Modality.XR else code, code) for code in Modality.values[:8]],
+        "modalities": modalities(),
         "may_change": allowed(request.user, "charge.change"),
     }
     return render(request, "billing/charges.html", context)

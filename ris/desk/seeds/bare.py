@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import time
 from decimal import Decimal
 from importlib.resources import files
+from io import StringIO
 
 from django.core.management import call_command
 from django.db import transaction
@@ -89,7 +90,7 @@ def seed_bare(password: str) -> None:
     add_default_templates(by=admin)
     # Whoever sends orders is welcome, whatever MSH-3 and MSH-4 say. A command, since the desk and the
     # interfaces do not know each other.
-    call_command("endpoint", "EMR", protocol="mllp", direction="in", match="|", verbosity=0)
+    call_command("endpoint", "EMR", protocol="mllp", direction="in", match="|", stdout=StringIO())
 
 
 def make_people(password: str) -> Iterator[tuple[str, User]]:

@@ -11,6 +11,7 @@ from random import Random
 from zoneinfo import ZoneInfo
 
 from ris.department.models import Laterality, ProcedureType, Room
+from ris.desk.seeds.texts import UNKNOWN_CODES
 from ris.patients.models import Patient
 from scheduling.slots import Span, free_spans, opening_spans
 
@@ -458,6 +459,8 @@ class Planner:
         kinds = [Stage.REQUESTED] * 22 + [Stage.HELD] * 6 + [Stage.UNKNOWN_CODE] * 5 + [Stage.CANCELLED] * 4
         for number, stage in enumerate(kinds):
             exam = self.rng.choice(bookable)
+            if stage == Stage.UNKNOWN_CODE:
+                exam = self.by_code[self.rng.choice(list(UNKNOWN_CODES))]
             patient = self._patient(exam, self.today)
             if patient is None:
                 continue

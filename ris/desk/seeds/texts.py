@@ -690,12 +690,12 @@ COMMENTS = (
     "Arms could not be raised.",
     "Oral water only.",
 )
-#: Codes of other houses that nobody has matched yet: code, text, scheme.
-UNKNOWN_CODES = (
-    ("71020", "CHEST PA AND LAT", "L"),
-    ("RADCT114", "CT THORAX W CONTR", "99EMR"),
-    ("MRKNEL", "MRI KNEE LT", "99EMR"),
-    ("24725-4", "CT Head", "LN"),
-    ("USGB", "US GALLBLADDER ONLY", "99EMR"),
-    ("XRHANDR", "HAND RT 3V", "99EMR"),
-)
+#: Codes of other houses that nobody has matched yet: our exam -> their code, text, scheme.
+UNKNOWN_CODES = {
+    "XR-CHEST2": ("71020", "CHEST PA AND LAT", "L"),
+    "CT-CHESTC": ("RADCT114", "CT THORAX W CONTR", "99EMR"),
+    "MR-KNEE": ("MRKNEL", "MRI KNEE LT", "99EMR"),
+    "CT-HEAD": ("24725-4", "CT Head", "LN"),
+    "US-RUQ": ("USGB", "US GALLBLADDER ONLY", "99EMR"),
+    "XR-HAND": ("XRHANDR", "HAND RT 3V", "99EMR"),
+}

@@ -260,7 +260,7 @@ class Writer:
         for case, order in self._pairs():
             code, name, scheme = case.exam.code, case.exam.name, case.exam.scheme
             if case.stage == Stage.UNKNOWN_CODE:
-                code, name, scheme = self.rng.choice(texts.UNKNOWN_CODES)
+                code, name, scheme = texts.UNKNOWN_CODES[case.exam.code]
             self.procedures.append(
                 RequestedProcedure(
                     order=order,

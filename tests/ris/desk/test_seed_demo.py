@@ -41,9 +41,9 @@ def counts(model: type[Appointment] | type[Order] | type[Exam] | type[Report] | 
     return Counter(model._default_manager.values_list("status", flat=True))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def demo(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[list[str]]:
-    """A small department on a Tuesday morning, rolled back when this module is done."""
+    """A small department on a Tuesday morning, rolled back when its tests are done."""
     said: list[str] = []
     with django_db_blocker.unblock(), transaction.atomic():
         seed_bare("a password for tests")
