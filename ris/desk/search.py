@@ -1,5 +1,6 @@
 """The search box and the palette: patients, exams by their number, pages and acts, as far as the user may."""
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -52,6 +53,10 @@ class Results:
     new_patient: str = ""
     #: The birth date that was part of the search may be what is wrong.
     by_birth: bool = False
+
+    @property
+    def new_name(self) -> str:
+        return " ".join(word for word in self.new_patient.split() if not re.search(r"\d", word)).upper()
 
     @property
     def nothing(self) -> bool:

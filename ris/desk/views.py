@@ -13,17 +13,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from ris.accounts.doors import UserRequest, needs
 from ris.accounts.models import Role, User
 from ris.accounts.permissions import allowed
-from ris.audit.models import AuditEvent
 from ris.audit.trail import record_access
 from ris.core.formats import local, today
 from ris.core.pages import is_live, see_other, unchanged
 from ris.department.models import Modality
 from ris.desk import chart
-from ris.desk.access import patient_of_log
 from ris.desk.search import Results, search
 from ris.orders.access import order_for
 from ris.orders.forms import CANCEL_REASONS, SIDES, TRANSPORT, ReasonForm
-from ris.orders.models import Order
 from ris.orders.states import OrderStatus, Priority
 from ris.orders.worklists import ALL_SHOWN, VIEWS, counts, missing, order_list, version
 from ris.patients.access import patient_for
@@ -104,12 +101,8 @@ def patient(request: UserRequest, pk: int) -> HttpResponse:
 @needs("audit.view")
 @require_safe
 def access_log(request: UserRequest, pk: int) -> HttpResponse:
-    """Who looked at this patient or changed something, the newest first."""
-    found = patient_of_log(request.user, pk)
-    rows = AuditEvent.objects.filter(patient=found.pk).order_by("-at", "-pk")
-    page = Paginator(rows, 100).get_page(request.GET.get("page"))
-    context = {"patient": found, "page": page, "may": _may(request.user)}
-    return render(request, "desk/access_log.html", context)
+    """Who looked at this patient: a question to the audit page."""
+    return HttpResponseRedirect(f"{reverse('audit')}?question=patient&patient={pk}")
 
 
 # ---- orders
@@ -145,8 +138,8 @@ def orders(request: UserRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "view": view, "views": VIEWS, "page": page, "text": text, "version": seen, "modality": modality,
         "priority": urgency, "modalities": Modality.choices, "may": _may(request.user), "today": today(),
-        "rows": [(order, missing(order), booked.get(order.pk)) for order in shown], "referrer": referrer,
-        "priorities": [(one.value, one.label) for one in Priority if one in (Priority.STAT, Priority.ASAP, Priority.ROUTINE)],
+        "rows": [(order, missing(order), booked.get(order.pk)) for order in shown],
+        "mixed": bool(text) or view in {"codes", "all"}, "priorities": Priority.choices,
     }  # fmt: skip
     if not is_live(request):
         record_access(request.user, "order.list", count=len(shown))
@@ -167,13 +160,13 @@ def order(request: UserRequest, pk: int) -> HttpResponse:
     unknown = any(one.procedure_type is None for one in found.procedures.all())
     context = {
         "order": found, "patient": found.patient, "entries": entries, "appointments": appointments,
-        "history": chart.history(found), "may": may, "sides": SIDES, "today": today(), "missing": missing(found),
-        "can_book": waiting and may["book"] and not unknown,
+        "history": chart.history(found), "may": may, "sides": SIDES, "today": today(),
+        "can_book": waiting and may["book"] and not missing(found),
         "can_hold": waiting and may["change"],
         "can_release": found.status == OrderStatus.HELD and may["change"],
         "can_cancel": may["cancel"] and found.flow.allows(found.status, OrderStatus.CANCELLED),
         "can_change": found.status in {OrderStatus.REQUESTED, OrderStatus.HELD, OrderStatus.SCHEDULED} and may["change"],
-        "can_match": found.status in {OrderStatus.REQUESTED, OrderStatus.HELD} and may["match"],
+        "can_match": unknown and found.status in {OrderStatus.REQUESTED, OrderStatus.HELD} and may["match"],
         "planned": planned[0] if planned else "", "transport": dict(TRANSPORT).get(found.transport, found.transport),
         "ways": [("in", "Messages in"), ("out", "Messages out")],
     }  # fmt: skip

@@ -60,8 +60,8 @@ class OrderForm(forms.Form):
         initial=Priority.ROUTINE, widget=forms.RadioSelect,
     )  # fmt: skip
     wanted = forms.CharField(
-        label="Wanted by", required=False, help_text="22 11, +3d, +2w",
-        widget=forms.TextInput(attrs={"data-date": "", "autocomplete": "off"}),
+        label="Wanted by", required=False,
+        widget=forms.TextInput(attrs={"data-date": "", "autocomplete": "off", "placeholder": "22 11, +3d, +2w"}),
     )  # fmt: skip
     transport = forms.ChoiceField(choices=TRANSPORT, required=False)
     referrer = forms.ModelChoiceField(

@@ -12,12 +12,13 @@ from ris.patients.search import birth_dates
 _SEXES = [Sex.FEMALE, Sex.MALE, Sex.OTHER, Sex.UNKNOWN, Sex.AMBIGUOUS, Sex.NOT_APPLICABLE]
 
 
-def _text(label: str, column: str, *, help_text: str = "", **attributes: str) -> forms.CharField:
+def _text(label: str, column: str, *, required: str = "", **attributes: str) -> forms.CharField:
+    """`required` is what is said when nothing was entered."""
     return forms.CharField(
         label=label,
-        required=False,
+        required=bool(required),
+        error_messages={"required": required},
         max_length=getattr(Patient._meta.get_field(column), "max_length", None),
-        help_text=help_text,
         widget=forms.TextInput(attrs={"autocomplete": "off", **attributes}),
     )
 
@@ -49,11 +50,13 @@ class BirthDateField(forms.CharField):
 
 
 class PatientForm(forms.Form):
-    family = _text("Family name", "family")
+    family = _text("Family name", "family", required="Enter the family name.")
     given = _text("Given name", "given")
     middle = _text("Middle names", "middle")
     prefix = _text("Title", "prefix")  # type: ignore[assignment]  # a field; Form.prefix stays None
-    birth_date = BirthDateField(help_text="As far as it is known: 14-Jul-1968, Jul-1968 or 1968")
+    birth_date = BirthDateField(
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "14-Jul-1968, Jul-1968 or 1968"})
+    )
     sex = forms.ChoiceField(
         choices=[(sex.value, sex.label) for sex in _SEXES], initial=Sex.UNKNOWN, widget=forms.RadioSelect
     )
@@ -66,15 +69,9 @@ class PatientForm(forms.Form):
         error_messages={"invalid": "Write the email as name@place."},
     )
     address = _text("Address", "address")
-    language = _text("Language", "language", help_text="When it is not English")
+    language = _text("Language", "language", placeholder="When it is not English")
     allergies = _text("Known allergies", "allergies")
-    alerts = _text("Alerts", "alerts", help_text="Implants, infection, fall risk")
-
-    def clean_family(self) -> str:
-        family: str = self.cleaned_data["family"]
-        if not family:
-            raise forms.ValidationError("Enter the family name.")
-        return family
+    alerts = _text("Alerts", "alerts", placeholder="Implants, infection, fall risk")
 
 
 class RegisterForm(PatientForm):
@@ -82,8 +79,9 @@ class RegisterForm(PatientForm):
         label="Number elsewhere",
         required=False,
         max_length=64,
-        help_text="MRN on the request; without one the patient gets the next number here",
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "placeholder": "Without one the next number here is given"}
+        ),
     )
     authority = forms.CharField(
         label="Given out by",

@@ -14,7 +14,13 @@ from tests.cast import person
 
 pytestmark = pytest.mark.django_db
 
-OKAFOR = {"family": "Okafor", "given": "Adaeze", "birth_date": "14-Jul-1968", "sex": "F", "mobile": "07700 907719"}
+OKAFOR = {
+    "family": "Okafor",
+    "given": "Adaeze",
+    "birth_date": "14-Jul-1968",
+    "sex": "F",
+    "mobile": "07700 907719",
+}
 MARKER = "<script>alert(1)</script>"
 
 
@@ -61,7 +67,9 @@ def test_a_patient_like_it_is_shown_before_another_is_made(clara: Client) -> Non
 
 def test_who_may_be_the_same_shows_while_one_types(clara: Client) -> None:
     known = makers.make_patient("Okafor", "Adaeze")
-    page = clara.post("/patients/similar?walkin=1", {"family": "okafro", "given": "adaeze", "birth_date": "1968"})
+    page = clara.post(
+        "/patients/similar?walkin=1", {"family": "okafro", "given": "adaeze", "birth_date": "1968"}
+    )
     assert f'href="/orders/new?patient={known.pk}"' in page.content.decode()
     empty = clara.post("/patients/similar", {"family": "o", "given": "", "birth_date": ""})
     assert "No registered patient" in empty.content.decode()
@@ -105,8 +113,13 @@ def test_what_was_searched_for_fills_the_form(clara: Client) -> None:
 def test_names_are_text_never_markup(clara: Client) -> None:
     clara.post("/patients/new", {**OKAFOR, "family": MARKER, "allergies": MARKER, "new_anyway": "1"})
     patient = Patient.objects.get()
-    pages = [clara.get(f"/p/{patient.pk}"), clara.get(f"/p/{patient.pk}/edit"), clara.get("/orders/new", {"patient": patient.pk}),
-             clara.post("/search", {"q": "script alert"}), clara.post("/search/palette", {"q": MARKER})]  # fmt: skip
+    pages = [
+        clara.get(f"/p/{patient.pk}"),
+        clara.get(f"/p/{patient.pk}/edit"),
+        clara.get("/orders/new", {"patient": patient.pk}),
+        clara.post("/search", {"q": "script alert"}),
+        clara.post("/search/palette", {"q": MARKER}),
+    ]
     for page in pages:
         assert page.status_code == 200
         assert MARKER.lower() not in page.content.decode().lower()
@@ -143,10 +156,12 @@ def test_two_who_change_the_same_patient_are_told_of_each_other(clara: Client) -
 @pytest.mark.parametrize(
     ("who", "path", "status"),
     [("clara", "/patients/new", 200), ("theo", "/patients/new", 200), ("rita", "/patients/new", 403),
-     ("ben", "/patients/new", 403), ("rafe", "/patients/new", 403), ("ada", "/patients/new", 403), ("rita", "/p/{}/edit", 403),
-     ("mona", "/p/{}/edit", 200), ("rafe", "/p/{}/edit", 403)],
+     ("ben", "/patients/new", 403), ("rafe", "/patients/new", 403), ("ada", "/patients/new", 403),
+     ("rita", "/p/{}/edit", 403), ("mona", "/p/{}/edit", 200), ("rafe", "/p/{}/edit", 403)],
 )  # fmt: skip
-def test_only_those_with_the_right_write_down_patients(client: Client, who: str, path: str, status: int) -> None:
+def test_only_those_with_the_right_write_down_patients(
+    client: Client, who: str, path: str, status: int
+) -> None:
     patient = makers.make_patient()
     client.force_login(person(who))
     assert client.get(path.format(patient.pk)).status_code == status

@@ -70,6 +70,8 @@
       input.addEventListener("blur", () => setTimeout(close, 150));
     });
   }
+  // Two of them in one form: each asks with its own text only.
+  document.body.addEventListener("htmx:configRequest", ({ detail }) => { if (detail.elt.matches("[data-combo] > input")) detail.parameters.q = detail.elt.value; });
   const palette = document.getElementById("palette"), query = document.getElementById("palette-q");
   if (palette) {
     search(query, document.getElementById("palette-results"), (option) => (option.matches("a, button") ? option : option.querySelector("a, button"))?.click());
