@@ -65,6 +65,8 @@ class Order(StatusRecord):
         indexes = [
             # Find an exam by its number, at whichever facility.
             models.Index(fields=["accession_number"], name="order_by_accession"),
+            # The same by the number the placer knows it by, whoever that is.
+            models.Index(fields=["placer_order_number"], name="order_by_placer_number"),
             # The order lists: by status, oldest first.
             models.Index(fields=["status", "ordered_at"], name="order_by_status"),
             # A patient's timeline.

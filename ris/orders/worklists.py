@@ -29,8 +29,8 @@ _DUE_WITHIN = timedelta(days=14)
 #: How much of the list without a status is shown: the newest.
 ALL_SHOWN = 2000
 
-_UNKNOWN = Q(procedures__procedure_type=None)
 _WAITING = [OrderStatus.REQUESTED, OrderStatus.HELD]
+_UNKNOWN = RequestedProcedure.objects.filter(procedure_type=None).values("order")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class View:
 
 VIEWS = {
     "to-book": View("To book", Q(status=OrderStatus.REQUESTED), "No request waits to be booked."),
-    "codes": View("Codes to match", Q(status__in=_WAITING) & _UNKNOWN, "Every exam code is known."),
+    "codes": View("Codes to match", Q(status__in=_WAITING, pk__in=_UNKNOWN), "Every exam code is known."),
     "held": View("Held", Q(status=OrderStatus.HELD), "No order is held."),
     "scheduled": View("Scheduled", Q(status=OrderStatus.SCHEDULED), "Nothing is booked."),
     "in-progress": View("Started", Q(status=OrderStatus.IN_PROGRESS), "No exam is under way."),
@@ -52,11 +52,13 @@ VIEWS = {
 
 def counts(user: User) -> dict[str, int]:
     """How many orders each view but `all` holds."""
-    counted = _open(user).aggregate(
-        **{name.replace("-", "_"): Count("pk", filter=view.condition, distinct=True)
-           for name, view in VIEWS.items() if name != "all"}
+    by_status = _open(user).aggregate(
+        **{name.replace("-", "_"): Count("pk", filter=view.condition)
+           for name, view in VIEWS.items() if name not in {"codes", "all"}}
     )  # fmt: skip
-    return {name: counted[name.replace("-", "_")] for name in VIEWS if name != "all"}
+    unknown = _seen_by(user).filter(VIEWS["codes"].condition).count()
+    counted = {name.replace("_", "-"): number for name, number in by_status.items()} | {"codes": unknown}
+    return {name: counted[name] for name in VIEWS if name != "all"}
 
 
 def _seen_by(user: User) -> QuerySet[Order]:
@@ -83,7 +85,7 @@ def order_list(
         orders = orders.filter(procedures__procedure_type__modality=modality)
     if priority:
         orders = orders.filter(priority=priority)
-    if text:
+    if text := text.strip():
         orders = orders.filter(_mentions(text))
     due = Coalesce(
         "wanted_at",
@@ -106,10 +108,13 @@ def order_list(
 
 
 def _mentions(text: str) -> Q:
-    """An accession or placer number, or what finds a patient."""
-    numbers = Q(accession_number__in=parse(text).numbers or [text]) | Q(placer_order_number=text.strip())
-    patient = matching(parse(text), path="patient__")
-    return numbers | patient if patient else numbers
+    """An accession or placer number, or what finds a patient. Patients come first and by id: one index a condition."""
+    query = parse(text)
+    numbers = query.numbers or (text,)
+    found = Q(accession_number__in=numbers) | Q(placer_order_number__in=numbers)
+    if condition := matching(query):
+        found |= Q(patient__in=list(Patient.objects.filter(condition).values_list("pk", flat=True)[:200]))
+    return found
 
 
 def missing(order: Order) -> list[str]:

@@ -153,8 +153,10 @@ def parse(text: str, on: date | None = None) -> Query:
     names: list[str] = []
     tails: list[str] = []
     for token in re.findall(r"\w+", rest):
-        if not token.isdecimal():
+        if not re.search(r"\d", token):
             names += _words(token)
+        elif not token.isdecimal():
+            continue  # Letters and digits are a number of somebody's, asked for as a whole.
         elif len(token) == 2:
             born += [year for year in (f"19{token}", f"20{token}") if _is_year(year, on)]
         elif len(token) > 2:
