@@ -7,6 +7,8 @@ from pathlib import Path
 
 import django
 import pytest
+from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -86,3 +88,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One department with the bare seed, shared by all tests that only use it."""
     with Stack(tmp_path_factory.mktemp("stack") / "data") as shared:
         yield shared
+
+
+@pytest.fixture(autouse=True)
+def _what_the_shell_keeps_does_not_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rail counts live some seconds; on a slow machine they would end in the middle of a count of queries."""
+    cache.clear()
+    monkeypatch.setattr(LocMemCache, "get_backend_timeout", lambda self, timeout=None: None)

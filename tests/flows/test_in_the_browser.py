@@ -123,6 +123,7 @@ def test_desk_technologist_and_radiologist_take_an_order_through(hospital: Hospi
     reader.goto("/reading")
     clean(reader, "reading")
     reader.keyboard.press("j")
+    reader.wait_for_timeout(300)  # keys closer together than a hand's are a scanner's
     reader.keyboard.press("Enter")
     reader.wait_for_selector("form#report")
     impression = reader.locator("section", has_text="Impression").locator("textarea").last
