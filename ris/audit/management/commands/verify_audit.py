@@ -7,7 +7,9 @@ from ris.audit.models import AuditEvent, AuditSeal
 
 
 class Command(BaseCommand):
-    help = "Check the audit trail against its seals; status 1 when a row was edited, deleted, inserted or moved."
+    help = (
+        "Check the audit trail against its seals; status 1 when a row was edited, deleted, inserted or moved."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         sealing.seal()
