@@ -117,6 +117,12 @@ class Patient(models.Model):
         )
 
     @property
+    def also_written(self) -> str:
+        """The name in ideographic and phonetic script, as people write it: 山田 太郎 · やまだ たろう."""
+        groups = (self.ideographic, self.phonetic)
+        return " · ".join(" ".join(group.replace("^", " ").split()) for group in groups if group)
+
+    @property
     def birth_day(self) -> date | None:
         """The full birth date, or None when only a part of it is known."""
         return date.fromisoformat(self.birth_date) if len(self.birth_date) == 10 else None
