@@ -60,10 +60,7 @@ def book(
         raise _taken(problem, order, room, during, exam_type) from None
     _plan_steps(appointment)
     orders.mark_scheduled(order, at=at)
-    record(
-        "appointment.booked", order.subject, by=by, patient=order.patient_id, order=order.pk,
-        appointment=appointment.pk,
-    )  # fmt: skip
+    _tell("appointment.booked", appointment, order, by=by)
     return appointment
 
 
@@ -178,6 +175,10 @@ def _locked(appointment: Appointment) -> tuple[Appointment, Order]:
     return fresh, order
 
 
+def _tell(fact: str, appointment: Appointment, order: Order, *, by: User) -> None:
+    record(fact, order.subject, by=by, patient=order.patient_id, order=order.pk, appointment=appointment.pk)
+
+
 def _check_version(appointment: Appointment, version: int | None) -> None:
     if version is not None and version != appointment.version:
         raise Conflict("Somebody changed this appointment since you saw it. Look again, then decide.")
@@ -227,10 +228,7 @@ def reschedule(
     )
     if appointment.status == AppointmentStatus.CONFIRMED:  # what was confirmed was the old time
         appointment.move(AppointmentStatus.BOOKED, at=at)
-    record(
-        "appointment.rescheduled", order.subject, by=by, patient=order.patient_id, order=order.pk,
-        appointment=appointment.pk,
-    )  # fmt: skip
+    _tell("appointment.rescheduled", appointment, order, by=by)
     return appointment
 
 
@@ -246,10 +244,7 @@ def cancel_appointment(
     _check_version(appointment, version)
     _end(appointment, AppointmentStatus.CANCELLED, reason=reason, at=at)
     orders.mark_unscheduled(order, at=at)
-    record(
-        "appointment.cancelled", order.subject, by=by, patient=order.patient_id, order=order.pk,
-        appointment=appointment.pk,
-    )  # fmt: skip
+    _tell("appointment.cancelled", appointment, order, by=by)
     return appointment
 
 
@@ -269,14 +264,7 @@ def mark_no_show(appointment: Appointment, *, by: User, at: datetime | None = No
         raise IllegalTransition("The appointment is still to come.")
     _end(appointment, AppointmentStatus.NO_SHOW, reason="No-show", at=at)
     orders.mark_unscheduled(order, at=at)
-    record(
-        "patient.no_show",
-        order.subject,
-        by=by,
-        patient=order.patient_id,
-        order=order.pk,
-        appointment=appointment.pk,
-    )
+    _tell("patient.no_show", appointment, order, by=by)
     return appointment
 
 
@@ -298,10 +286,7 @@ def restore_appointment(appointment: Appointment, *, by: User, at: datetime | No
         raise _taken(problem, order, appointment.room, appointment.during, exam_type.procedure_type) from None
     _plan_steps(appointment)
     orders.mark_scheduled(order, at=at)
-    record(
-        "appointment.booked", order.subject, by=by, patient=order.patient_id, order=order.pk,
-        appointment=appointment.pk,
-    )  # fmt: skip
+    _tell("appointment.booked", appointment, order, by=by)
     return appointment
 
 
@@ -311,10 +296,7 @@ def confirm(appointment: Appointment, *, by: User, at: datetime | None = None) -
     require(by, "appointment.change")
     appointment, order = _locked(appointment)
     appointment.move(AppointmentStatus.CONFIRMED, at=at)
-    record(
-        "appointment.confirmed", order.subject, by=by, patient=order.patient_id, order=order.pk,
-        appointment=appointment.pk,
-    )  # fmt: skip
+    _tell("appointment.confirmed", appointment, order, by=by)
     return appointment
 
 
@@ -325,16 +307,10 @@ def check_in(
     """Record that the patient has come."""
     require(by, "appointment.check_in")
     appointment, order = _locked(appointment)
+    _check_version(appointment, version)
     appointment.move(AppointmentStatus.ARRIVED, at=at)
     _move_steps(appointment, StepStatus.ARRIVED, at=at)
-    record(
-        "patient.arrived",
-        order.subject,
-        by=by,
-        patient=order.patient_id,
-        order=order.pk,
-        appointment=appointment.pk,
-    )
+    _tell("patient.arrived", appointment, order, by=by)
     return appointment
 
 
@@ -351,10 +327,7 @@ def undo_check_in(appointment: Appointment, *, by: User, at: datetime | None = N
     appointment.arrived_at = None
     appointment.save(update_fields=["arrived_at"])
     _move_steps(appointment, StepStatus.SCHEDULED, at=at)
-    record(
-        "patient.arrival_undone", order.subject, by=by, patient=order.patient_id, order=order.pk,
-        appointment=appointment.pk,
-    )  # fmt: skip
+    _tell("patient.arrival_undone", appointment, order, by=by)
     return appointment
 
 
@@ -365,14 +338,7 @@ def make_ready(appointment: Appointment, *, by: User, at: datetime | None = None
     appointment, order = _locked(appointment)
     appointment.move(AppointmentStatus.READY, at=at)
     _move_steps(appointment, StepStatus.READY, at=at)
-    record(
-        "patient.ready",
-        order.subject,
-        by=by,
-        patient=order.patient_id,
-        order=order.pk,
-        appointment=appointment.pk,
-    )
+    _tell("patient.ready", appointment, order, by=by)
     return appointment
 
 
@@ -384,10 +350,7 @@ def undo_ready(appointment: Appointment, *, by: User, at: datetime | None = None
     if appointment.status != AppointmentStatus.READY:
         raise IllegalTransition(f"This patient is {appointment.get_status_display().lower()} by now.")
     _back_to_waiting(appointment, at=at)
-    record(
-        "patient.ready_undone", order.subject, by=by, patient=order.patient_id, order=order.pk,
-        appointment=appointment.pk,
-    )  # fmt: skip
+    _tell("patient.ready_undone", appointment, order, by=by)
     return appointment
 
 

@@ -43,6 +43,16 @@ def test_a_patient_cannot_arrive_twice() -> None:
     assert Event.objects.count() == before
 
 
+def test_a_check_in_from_a_stale_row_is_refused() -> None:
+    appointment = makers.make_appointment()
+    seen = appointment.version
+    scheduling.confirm(appointment, by=person("clara"))
+    with pytest.raises(Conflict, match="Somebody changed this appointment"):
+        scheduling.check_in(appointment, by=person("clara"), version=seen)
+    appointment.refresh_from_db()
+    assert appointment.status == "confirmed"
+
+
 def test_a_room_is_not_double_booked() -> None:
     taken = makers.make_appointment()
     with pytest.raises(Conflict, match=r"Somebody booked .* Next that fits"):
