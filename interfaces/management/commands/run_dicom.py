@@ -1,18 +1,14 @@
 """Run the DICOM services alone; `manage.py up` runs them beside the others."""
 
-import asyncio
-import os
 import resource
-import signal
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
-import uvloop
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from interfaces.dicom.ae import MAX_CONNECTIONS
 from interfaces.dicom.listener import Listener
+from interfaces.serving import serve
 from ris.supervisor.listeners import own_address
 
 
@@ -26,27 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = own_address("dicom", options["listen"])
         _allow_open_files(MAX_CONNECTIONS + 100)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            clean = runner.run(self._run(host, port))
-        if not clean:
-            # A thread that waits for the database would hold the exit; its transaction ends with us.
-            sys.stdout.flush()
-            os._exit(0)
-
-    async def _run(self, host: str, port: int) -> bool:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        listener = Listener()
-        try:
-            bound_host, bound_port = await listener.start(host, port)
-        except OSError as error:
-            raise CommandError(f"Cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}.") from error
-        self.stdout.write(f"LISTENING {bound_host}:{bound_port}")
-        self.stdout.flush()
-        await stop.wait()
-        return await listener.stop()
+        serve(Listener, host, port)
 
 
 def _allow_open_files(needed: int) -> None:

@@ -1,19 +1,15 @@
 """Run the MLLP listener alone; `manage.py up` runs it beside the other services."""
 
-import asyncio
 import logging
-import os
-import signal
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
-import uvloop
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from django.db import connections
 
 from interfaces.hl7 import receiver
 from interfaces.hl7.listener import Listener
+from interfaces.serving import serve
 from ris.supervisor.listeners import own_address
 
 log = logging.getLogger(__name__)
@@ -33,24 +29,4 @@ class Command(BaseCommand):
         if recovered:
             log.info("%s stored messages applied after a restart", recovered)
         connections.close_all()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            clean = runner.run(self._run(host, port))
-        if not clean:
-            # A thread that waits for the database would hold the exit; its transaction ends with us.
-            sys.stdout.flush()
-            os._exit(0)
-
-    async def _run(self, host: str, port: int) -> bool:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        listener = Listener()
-        try:
-            bound_host, bound_port = await listener.start(host, port)
-        except OSError as error:
-            raise CommandError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
-        self.stdout.write(f"LISTENING {bound_host}:{bound_port}")
-        self.stdout.flush()
-        await stop.wait()
-        return await listener.stop()
+        serve(Listener, host, port)
