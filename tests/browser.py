@@ -67,6 +67,19 @@ def open_as(context: BrowserContext, live_server: object) -> OpenAs:
     return open_page
 
 
+def scan(page: Page, text: str, *, enter: bool = False) -> None:
+    """Keys as a scanner sends them: one after the other without a pause, however busy this machine is."""
+    page.evaluate(
+        """([text, enter]) => {
+            const keys = enter ? [...text, "Enter"] : [...text];
+            for (const key of keys)
+                document.activeElement.dispatchEvent(
+                    new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+        }""",
+        [text, enter],
+    )
+
+
 def accessibility_faults(page: Page) -> list[str]:
     """What axe finds against WCAG 2.2 A and AA: one line a place."""
     found = Axe().run(page, options={"runOnly": {"type": "tag", "values": _WCAG}})

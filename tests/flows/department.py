@@ -153,6 +153,8 @@ class Scanner:
     def __init__(self, stack: Stack, title: str = "CT1") -> None:
         self.stack = stack
         self.title = title
+        #: Error ID (0000,0903) of the last answer; 0 when it had none.
+        self.error_id = 0
 
     def _request(self, send: Any) -> int:
         title, host, port = self.stack.dicom
@@ -168,6 +170,7 @@ class Scanner:
             association.release()
         if not status:
             raise ConnectionError("no answer")
+        self.error_id = int(status.get("ErrorID", 0))
         return int(status.Status)
 
     def start(self, entry: Dataset, uid: str = "") -> tuple[str, int]:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ris.accounts.models import FormKey
-from tests.browser import OpenAs, accessibility_faults, photograph
+from tests.browser import OpenAs, accessibility_faults, photograph, scan
 from tests.cast import person
 from tests.makers import make_facility
 from tests.ris.desk import gallery
@@ -49,7 +49,7 @@ def test_dictation_into_a_list_presses_no_key(open_as: OpenAs) -> None:
     page = open_as(person("clara"), "/gallery/live")
     page.keyboard.press("j")
     page.wait_for_timeout(200)
-    page.keyboard.type("assign return stat new jjj", delay=3)
+    scan(page, "assign return stat new jjj")
     page.wait_for_timeout(300)
     assert gallery.state["acted"] == []
     assert focused(page) == "row-a"
@@ -59,8 +59,7 @@ def test_dictation_into_a_list_presses_no_key(open_as: OpenAs) -> None:
 
 def test_a_scan_opens_the_search_with_what_was_scanned(open_as: OpenAs) -> None:
     page = open_as(person("clara"), "/gallery/live")
-    page.keyboard.type("004417268", delay=2)
-    page.keyboard.press("Enter")
+    scan(page, "004417268", enter=True)
     expect(page.locator("#palette-q")).to_have_value("004417268")
 
 

@@ -11,7 +11,7 @@ from ris.exams.models import Exam
 from scheduling.actions import check_in, make_ready
 from scheduling.models import Appointment
 from tests import makers
-from tests.browser import OpenAs, accessibility_faults, photograph
+from tests.browser import OpenAs, accessibility_faults, photograph, scan
 from tests.cast import person
 from tests.ris.exams.test_exam_page import SERIES
 
@@ -57,10 +57,8 @@ def room(db: None) -> list[Appointment]:
 
 
 def _scan(page: Page, text: str) -> None:
-    """A scanner types faster than people, and ends with Enter."""
     page.evaluate("document.activeElement?.blur()")
-    page.keyboard.type(text, delay=2)
-    page.keyboard.press("Enter")
+    scan(page, text, enter=True)
 
 
 def test_an_exam_is_started_by_wristband_and_completed(open_as: OpenAs, room: list[Appointment]) -> None:
