@@ -32,11 +32,12 @@
   function search(input, list, pick, close) {
     let fresh = true, eager = false;
     input.addEventListener("input", () => { fresh = false; eager = false; });
-    list.addEventListener("htmx:afterSwap", () => {
-      fresh = true;
+    list.addEventListener("htmx:afterSwap", ({ detail }) => {
+      // An answer to what the field said before must not be taken for this one's.
+      fresh = (detail.requestConfig?.parameters.q ?? input.value) === input.value;
       input.setAttribute("aria-expanded", list.childElementCount > 0);
       point(input, list, options(list)[0]);
-      if (eager && chosen(list)) { eager = false; pick(chosen(list)); }
+      if (fresh && eager && chosen(list)) { eager = false; pick(chosen(list)); }
     });
     input.addEventListener("keydown", (event) => {
       const all = options(list), at = all.indexOf(chosen(list));
