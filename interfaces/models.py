@@ -65,6 +65,14 @@ class Endpoint(models.Model):
     #: The system under whose name the audit trail files what this partner does.
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="endpoints")
 
+    #: MLLP over TLS 1.2 or newer with certificates on both sides (ITI-19).
+    tls = models.BooleanField(default=False)
+    #: SHA-256 of the certificate by which the partner is known, in hex; blank takes any our CA has signed.
+    certificate_fingerprint = models.CharField(max_length=64, blank=True)
+    #: MSH-13 where the profile asks for it (HL7 2.5.1 2.9.2): the last number sent, and the last taken.
+    last_sequence_out = models.BigIntegerField(default=0)
+    last_sequence_in = models.BigIntegerField(null=True, blank=True)
+
     # How the line is doing, kept by the sender.
     failures = models.PositiveIntegerField(default=0)
     down_since = models.DateTimeField(null=True, blank=True)
@@ -222,3 +230,10 @@ class OutboundMessage(models.Model):
 
 
 from interfaces.models_dicom import ReceivedDataset as ReceivedDataset  # noqa: E402
+from interfaces.models_watch import Alarm as Alarm  # noqa: E402
+from interfaces.models_watch import AlarmRule as AlarmRule  # noqa: E402
+from interfaces.models_watch import Case as Case  # noqa: E402
+from interfaces.models_watch import CaseKind as CaseKind  # noqa: E402
+from interfaces.models_watch import CaseStatus as CaseStatus  # noqa: E402
+from interfaces.models_watch import CodeMap as CodeMap  # noqa: E402
+from interfaces.models_watch import CodeTable as CodeTable  # noqa: E402

@@ -39,6 +39,8 @@ RIGHTS: dict[str, frozenset[str]] = {
         "charge.change": {_BILL},
         "message.view": {_ADM, _MAN},
         "message.act": {_ADM},
+        "message.reveal": {_ADM, _MAN},
+        "case.settle": {_ADM, _MAN},
         "endpoint.change": {_ADM},
         "department.view": {_ADM, _MAN},
         "department.change": {_ADM},

@@ -26,7 +26,8 @@ WRITES = {
 #: Where rows may be written: the verbs, and what they stand on.
 WRITERS = (
     "actions.py", "_actions.py", "actions/", "models.py", "models_dicom.py", "core/flow.py", "events/outbox.py",
-    "audit/trail.py", "audit/sealing.py", "interfaces/engine.py", "ris/accounts/", "supervisor/", "seeds/", "migrations/",
+    "audit/trail.py", "audit/sealing.py", "interfaces/engine.py",
+    "interfaces/cases.py", "ris/accounts/", "supervisor/", "seeds/", "migrations/",
 )  # fmt: skip
 
 
