@@ -1,6 +1,7 @@
 """What an operator does with partners and messages."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -12,6 +13,8 @@ from interfaces.hl7 import er7, receiver
 from interfaces.hl7 import profile as profiles
 from interfaces.models import (
     FACT_GROUPS,
+    CodeMap,
+    CodeTable,
     Direction,
     Endpoint,
     InboundMessage,
@@ -32,7 +35,11 @@ from ris.events.outbox import record
 _PLAIN = (
     "address", "ae_title", "match_application", "match_facility", "sending_application", "sending_facility",
     "receiving_application", "receiving_facility", "hl7_version", "encoding", "answer_timeout", "paused",
+    "tls", "certificate_fingerprint",
 )  # fmt: skip
+
+#: All that `save_endpoint` takes.
+SETTINGS = (*_PLAIN, "protocol", "direction", "on_ambiguous", "facts", "profile")
 
 
 @transaction.atomic
@@ -95,12 +102,47 @@ def configure_endpoint(name: str, values: Mapping[str, Any], *, by: User) -> End
     return endpoint
 
 
+@transaction.atomic
+def set_code_maps(endpoint: Endpoint, maps: Iterable[tuple[str, str, str]], *, by: User) -> None:
+    """Make (table, theirs, ours) of `maps` all that the partner calls otherwise. Raises BadValue."""
+    require(by, "endpoint.change")
+    wanted: dict[tuple[str, str], str] = {}
+    for table, theirs, ours in maps:
+        theirs, ours = theirs.strip(), ours.strip()
+        if table not in CodeTable.values:
+            raise BadValue(f"There is no code table {table}.", location="code_maps")
+        if not theirs or not ours or len(theirs) > 64 or len(ours) > 64:
+            raise BadValue(
+                "Each code needs their word and ours, of 1 to 64 characters.", location="code_maps"
+            )
+        if wanted.setdefault((table, theirs), ours) != ours:
+            raise BadValue(f"{theirs} is given twice in one table.", location="code_maps")
+    known = {(one.table, one.theirs): one for one in endpoint.code_maps.all()}
+    for key, one in known.items():
+        if wanted.get(key) != one.ours:
+            one.delete()
+    CodeMap.objects.bulk_create(
+        CodeMap(endpoint=endpoint, table=table, theirs=theirs, ours=ours)
+        for (table, theirs), ours in wanted.items()
+        if (table, theirs) not in known or known[table, theirs].ours != ours
+    )
+    if {key: one.ours for key, one in known.items()} != wanted:
+        record("endpoint.code_maps_changed", f"endpoint:{endpoint.pk}", by=by, endpoint=endpoint.pk)
+
+
 def _check(endpoint: Endpoint) -> None:
     """Raises BadValue for what would only show when the first message fails."""
     if endpoint.direction == Direction.OUT and endpoint.protocol != Protocol.DICOMWEB:
         host, _, port = endpoint.address.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise BadValue("The address is HOST:PORT, for example emr.example.org:2575.", location="address")
+    if endpoint.certificate_fingerprint and not re.fullmatch(
+        r"[0-9a-f]{64}", endpoint.certificate_fingerprint
+    ):
+        raise BadValue(
+            "The fingerprint is the SHA-256 of the certificate: 64 hexadecimal digits.",
+            location="certificate_fingerprint",
+        )
     if len(endpoint.ae_title) > 16:
         raise BadValue("An AE title has at most 16 characters.", location="ae_title")
     if endpoint.hl7_version not in receiver.VERSIONS:

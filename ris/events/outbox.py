@@ -5,7 +5,9 @@ order of its subject. Celery only wakes the relay: losing every one of its messa
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -15,12 +17,16 @@ from kombu.exceptions import OperationalError
 
 from ris.accounts.models import User
 from ris.audit.trail import record_access
+from ris.core import faults
 from ris.events.models import Delivery, Event
 
 log = logging.getLogger(__name__)
 
 Reaction = Callable[[Event], None]
 _subscribers: dict[str, tuple[frozenset[str], Reaction]] = {}
+
+#: Where the facts of this thread are also noted, for whoever wants to know what a verb would do.
+_heard: ContextVar[list[Event] | None] = ContextVar("facts_heard", default=None)
 
 _BACK_OFF = [1, 2, 5, 10, 30, 60]  # seconds
 
@@ -53,9 +59,29 @@ def record(kind: str, subject: str, *, by: User, patient: int | None = None, **f
     ]
     Delivery.objects.bulk_create(deliveries)
     record_access(by, kind, patient=patient, subject=subject, event=event.pk)
+    faults.point("after_audit_before_commit")
+    heard = _heard.get()
+    if heard is not None:
+        heard.append(event)
     if deliveries:
         transaction.on_commit(wake)
     return event
+
+
+@contextmanager
+def listening() -> Iterator[list[Event]]:
+    """The facts recorded in this thread inside the block, in order, as they come."""
+    facts: list[Event] = []
+    token = _heard.set(facts)
+    try:
+        yield facts
+    finally:
+        _heard.reset(token)
+
+
+def reactions(kind: str) -> list[Reaction]:
+    """Who reacts to facts of this kind."""
+    return [reaction for kinds, reaction in _subscribers.values() if kind in kinds]
 
 
 def wake() -> None:
