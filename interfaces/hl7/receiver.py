@@ -19,6 +19,7 @@ from interfaces.hl7.reading import Context, Outcome, placed
 from interfaces.models import Endpoint, InboundMessage, Protocol
 from interfaces.states import InboundState
 from ris.audit.trail import record_access, working_for
+from ris.core import faults
 from ris.core.errors import RisError
 from ris.core.identifiers import new_control_id
 
@@ -48,6 +49,7 @@ def receive(frame: mllp.Frame, peer: str) -> Iterator[bytes]:
                 sender=f"{header.sending_application}|{header.sending_facility}",
             )
         )  # fmt: skip
+        faults.point("after_inbox_insert")
         if not fresh and message.status == InboundState.PROCESSED:
             engine.count_repeat(message)
             answered = True
@@ -64,6 +66,7 @@ def receive(frame: mllp.Frame, peer: str) -> Iterator[bytes]:
             message = apply(message.pk, oversize=frame.oversize)
     except (OperationalError, InterfaceError) as error:
         raise NotStored from error
+    faults.point("after_inbox_commit_before_ack")
     if answered and ack.wants(header.accept_ack, accepted=True):
         yield ack.build(header, "CA", control_id=new_control_id())
     accepted = message.status == InboundState.PROCESSED
@@ -134,6 +137,7 @@ def _apply(pk: int, *, oversize: bool) -> InboundMessage:
             verdict = _refusal(header, ack.INTERNAL_ERROR, control_id, InboundState.FAILED)
         else:
             verdict = _acceptance(header, outcome, control_id)
+    faults.point("after_effect_before_mark")
     message.type = header.kind
     engine.settle(message, verdict)
     return message

@@ -13,6 +13,7 @@ from django.utils import timezone
 from interfaces import engine
 from interfaces.hl7 import er7, mllp
 from interfaces.models import Endpoint, OutboundMessage
+from ris.core import faults
 from ris.core.errors import RisError
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Line:
         deadline = time.monotonic() + timeout
         self._socket.settimeout(timeout)
         self._socket.sendall(mllp.frame(message))
+        faults.point("after_send_before_ack")
         deframer = mllp.Deframer(limit=_MAX_ANSWER)
         while True:
             left = deadline - time.monotonic()
@@ -180,6 +182,7 @@ def send(endpoint: Endpoint, line: Line, message: OutboundMessage) -> bool:
         return False
     if not engine.mark_sent(message):
         return False
+    faults.point("after_claim")
     try:
         answer = line.exchange(bytes(message.raw), message.control_id, float(endpoint.answer_timeout))
     except NoAnswer as trouble:
@@ -188,6 +191,7 @@ def send(endpoint: Endpoint, line: Line, message: OutboundMessage) -> bool:
         engine.mark_unanswered(message, endpoint, answer=trouble.answer, text=trouble.text, retry_in=retry)
         engine.line_down(endpoint, text=trouble.text, retry_in=wait)
         return False
+    faults.point("after_ack_before_commit")
     engine.line_up(endpoint)
     if answer.code in ("AA", "CA"):
         engine.mark_accepted(message, code=answer.code, answer=answer.raw)

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from ris.accounts.models import User
 from ris.accounts.permissions import require
+from ris.core import faults
 from ris.core.errors import Conflict, IllegalTransition, MissingData
 from ris.core.formats import day
 from ris.department.models import ProcedureType
@@ -262,6 +263,7 @@ def sign_report(report: Report, *, version: int, by: User, at: datetime | None =
         unread = order.exams.filter(status=ExamStatus.COMPLETED).exclude(reported__report__status__in=SIGNED)
         if order.status == OrderStatus.PERFORMED and not unread.exists():
             orders.mark_reported(order, at=moment)
+    faults.point("after_sign_before_outbox")
     _tell("report.signed", report, part, by=by)
     return part
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typst
 
-from ris.core import formats
+from ris.core import faults, formats
 from ris.reporting.actions import keep_document
 from ris.reporting.models import ReportDocument, ReportPart
 from ris.reporting.signing import current_parts
@@ -21,7 +21,11 @@ PAPER = "a4"
 def pdf_for(part: ReportPart) -> bytes:
     """The report as it read when `part` was released: stored, or made now and stored."""
     known = ReportDocument.objects.filter(part=part).first()
-    return bytes((known or keep_document(part, _render(part))).pdf)
+    if known is None:
+        pdf = _render(part)
+        faults.point("mid_pdf")
+        known = keep_document(part, pdf)
+    return bytes(known.pdf)
 
 
 @cache
