@@ -145,7 +145,7 @@ def change_order(
     order = locked(order)
     if version is not None and version != order.version:
         raise Conflict("Somebody changed this order while you were typing. Compare, then save again.")
-    if order.flow.is_final(order.status):
+    if order.status == OrderStatus.REPORTED or order.flow.is_final(order.status):
         raise IllegalTransition(f"This order is {order.get_status_display().lower()}; it cannot be changed.")
     started = order.status in {OrderStatus.IN_PROGRESS, OrderStatus.PERFORMED}
     for column, value in changes.items():
@@ -293,3 +293,9 @@ def mark_cancelled(order: Order, *, reason: str, at: datetime | None = None) -> 
 def mark_reported(order: Order, *, at: datetime | None = None) -> None:
     if order.status != OrderStatus.REPORTED:
         order.move(OrderStatus.REPORTED, at=at)
+
+
+def mark_unreported(order: Order, *, at: datetime | None = None) -> None:
+    """Its report was withdrawn: an exam of it waits to be read again."""
+    if order.status == OrderStatus.REPORTED:
+        order.move(OrderStatus.PERFORMED, at=at)

@@ -27,7 +27,8 @@ ORDER_FLOW = Flow(
         # Back when the exam was started on the wrong worklist entry (CID 9301 110514).
         S.IN_PROGRESS: frozenset({S.SCHEDULED, S.REQUESTED, S.PERFORMED, S.DISCONTINUED}),
         S.PERFORMED: frozenset({S.REPORTED}),
-        S.REPORTED: frozenset(),
+        # Back when its report is withdrawn: the exam is read anew.
+        S.REPORTED: frozenset({S.PERFORMED}),
         S.CANCELLED: frozenset(),
         S.DISCONTINUED: frozenset(),
     }
