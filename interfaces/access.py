@@ -1,6 +1,6 @@
 """The one way to fetch a message for a user: its content is a patient's."""
 
-from interfaces.models import InboundMessage, OutboundMessage
+from interfaces.models import Endpoint, InboundMessage, OutboundMessage
 from ris.accounts.models import User
 from ris.accounts.permissions import require
 from ris.audit.trail import record_access
@@ -25,3 +25,11 @@ def outbound_for(user: User, pk: int) -> OutboundMessage:
         raise NotFound("There is no such message.")
     record_access(user, "message.view", patient=message.patient_id, subject=f"out:{message.pk}")
     return message
+
+
+def partner_for(pk: int) -> Endpoint:
+    """A partner that is not retired. Raises NotFound."""
+    endpoint = Endpoint.objects.filter(pk=pk, active=True).first()
+    if endpoint is None:
+        raise NotFound("There is no such partner.")
+    return endpoint

@@ -1,4 +1,4 @@
-"""The message monitor: lines, messages, and what a person may do to them."""
+"""Messages: to find one, to see what became of it, and what a person may do to it."""
 
 from typing import Any
 
@@ -10,35 +10,17 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from interfaces import actions, worklists
 from interfaces.access import inbound_for, outbound_for
-from interfaces.forms import PartnerForm, ReasonForm
+from interfaces.forms import ReasonForm
 from interfaces.hl7 import er7, names
 from interfaces.models import Endpoint, InboundMessage, OutboundMessage
 from interfaces.states import InboundState, OutboundState
 from ris.accounts.doors import UserRequest, needs
-from ris.accounts.permissions import allowed
 from ris.audit.trail import record_access
-from ris.core.errors import BadValue, MissingData, NotFound, RisError
+from ris.core.errors import MissingData, RisError
 from ris.core.pages import is_live, see_other, unchanged
-from ris.department.sections import sections_for
 
 #: A line longer than this is a picture or a PDF; nobody reads it.
 _LONGEST_LINE = 2000
-
-
-@require_safe
-@needs("message.view")
-def lines(request: UserRequest) -> HttpResponse:
-    """Every partner: is its line up, how long is its queue."""
-    rows = worklists.channels()
-    version = "-".join(
-        f"{one.endpoint.pk}.{one.state}.{one.queue}.{one.refused}.{one.last:%H%M%S}" if one.last
-        else f"{one.endpoint.pk}.{one.state}.{one.queue}.{one.refused}"
-        for one in rows
-    )  # fmt: skip
-    if unchanged(request, version):
-        return HttpResponse(status=204)
-    page = "interfaces/_lines.html" if is_live(request) else "interfaces/lines.html"
-    return render(request, page, {"rows": rows, "version": version})
 
 
 _VIEWS = {
@@ -178,71 +160,3 @@ def stop(request: UserRequest, pk: int, act: str) -> HttpResponse:
             return see_other(request, reverse("message_out", args=[pk]), done)
     context = {"form": form, "heading": heading, "hint": hint, "button": button, "message": message}
     return render(request, "interfaces/reason.html", context, status=422 if form.errors else 200)
-
-
-@require_POST
-@needs("endpoint.change")
-def pause(request: UserRequest, pk: int) -> HttpResponse:
-    actions.pause_endpoint(_endpoint(pk), by=request.user)
-    return see_other(
-        request, reverse("lines"), "Paused; messages queue up", undo=reverse("line_resume", args=[pk])
-    )
-
-
-@require_POST
-@needs("endpoint.change")
-def resume(request: UserRequest, pk: int) -> HttpResponse:
-    actions.resume_endpoint(_endpoint(pk), by=request.user)
-    return see_other(request, reverse("lines"), "Sending again", undo=reverse("line_pause", args=[pk]))
-
-
-def _endpoint(pk: int) -> Endpoint:
-    endpoint = Endpoint.objects.filter(pk=pk, active=True).first()
-    if endpoint is None:
-        raise NotFound("There is no such partner.")
-    return endpoint
-
-
-@require_safe
-@needs("message.view")
-def partners(request: UserRequest) -> HttpResponse:
-    """Whom we exchange messages with, for the admin pages."""
-    context = {
-        "rows": Endpoint.objects.filter(active=True).order_by("direction", "name"),
-        "may_change": allowed(request.user, "endpoint.change"),
-        "sections": sections_for(request.user, request.path),
-    }
-    return render(request, "interfaces/partners.html", context)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@needs("endpoint.change")
-def partner(request: UserRequest, pk: int | None = None) -> HttpResponse:
-    """One partner in its form; a changed one is tried at once."""
-    known = _endpoint(pk) if pk else None
-    form = PartnerForm(request.POST if request.method == "POST" else None, endpoint=known)
-    if request.method == "POST" and form.is_valid():
-        name = form.cleaned_data["name"]
-        try:
-            if known is None and Endpoint.objects.filter(name=name, active=True).exists():
-                raise BadValue("Another partner has this name.", location="name")
-            actions.save_endpoint(name, form.values, by=request.user)
-        except BadValue as problem:
-            field = next(
-                (one for one in (problem.location, f"profile_{problem.location}") if one in form.fields), None
-            )
-            form.add_error(field, problem.message)
-        else:
-            return see_other(request, reverse("admin_partners"), f"{name} is saved")
-    context = {
-        "form": form, "partner": known, "groups": form.groups, "sections": sections_for(request.user, request.path),
-    }  # fmt: skip
-    return render(request, "interfaces/partner.html", context, status=422 if form.errors else 200)
-
-
-@require_POST
-@needs("endpoint.change")
-def remove_partner(request: UserRequest, pk: int) -> HttpResponse:
-    known = _endpoint(pk)
-    actions.remove_endpoint(known, by=request.user)
-    return see_other(request, reverse("admin_partners"), f"{known.name} gets and sends nothing more")
