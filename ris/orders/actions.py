@@ -7,6 +7,7 @@ with it, so that verb is `scheduling.actions.cancel_order`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -19,7 +20,7 @@ from ris.core.identifiers import new_accession_number, new_uid
 from ris.department.actions import find_procedure_type
 from ris.department.models import CodeMapping, Facility, Laterality, Practitioner, ProcedureType
 from ris.events.outbox import record
-from ris.orders.models import Order, RequestedProcedure, Side
+from ris.orders.models import Answer, Diagnosis, Order, RequestedProcedure, Side
 from ris.orders.states import OrderStatus, Priority
 from ris.patients.actions import survivor
 from ris.patients.models import Patient, Visit
@@ -45,6 +46,14 @@ class NewOrder:
     ordered_at: datetime | None = None
     wanted_at: datetime | None = None
     transport: str = ""
+    transport_arranged: str = ""
+    answers: tuple[Answer, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    weight_kg: Decimal | None = None
+    height_m: Decimal | None = None
+    #: The order it is a part of, and the one it takes the place of.
+    parent: Order | None = None
+    replaces: Order | None = None
     callback_phone: str = ""
     entered_at_organization: str = ""
     placer_order_number: str = ""
@@ -57,8 +66,22 @@ class NewOrder:
 
 #: What `change_order` may touch; after the exam has started only what does not say which exam it is.
 CHANGEABLE = frozenset({"priority", "reason", "clinical_info", "danger_code", "ordering", "wanted_at", "transport",
-                        "callback_phone", "visit"})  # fmt: skip
+                        "transport_arranged", "callback_phone", "visit", "answers", "diagnoses", "weight_kg",
+                        "height_m"})  # fmt: skip
 _BEFORE_START_ONLY = frozenset({"wanted_at"})
+
+
+def request_again(order: Order, procedure_type: ProcedureType, *, side: str = "") -> NewOrder:
+    """The same request for another exam, to take the place of `order`. The placer has no number for it yet."""
+    return NewOrder(
+        patient=order.patient, facility=order.facility, procedure_type=procedure_type, side=side,
+        priority=order.priority, reason=order.reason, clinical_info=order.clinical_info,
+        danger_code=order.danger_code, ordering=order.ordering, visit=order.visit, wanted_at=order.wanted_at,
+        transport=order.transport, transport_arranged=order.transport_arranged, answers=tuple(order.answers),
+        diagnoses=tuple(order.diagnoses), weight_kg=order.weight_kg, height_m=order.height_m, parent=order.parent,
+        replaces=order, callback_phone=order.callback_phone, source=order.source,
+        entered_at_organization=order.entered_at_organization, placer_group_number=order.placer_group_number,
+    )  # fmt: skip
 
 
 @transaction.atomic
@@ -77,7 +100,7 @@ def place_order(new: NewOrder, *, by: User, at: datetime | None = None) -> Order
     if new.priority not in Priority.values:
         raise BadValue(f"Priority {new.priority!r} is not known.", location="priority")
     _check_side(exam_type, new.side, may_follow=new.side_may_follow)
-    if new.placer_order_number and find_by_placer(new.placer_order_number, new.placer_authority):
+    if new.placer_order_number and _used(new):
         raise Duplicate(f"Order {new.placer_order_number} has been placed before.", location="ORC-2")
     order = Order.objects.create(
         facility=new.facility, patient=patient, visit=new.visit,
@@ -86,7 +109,9 @@ def place_order(new: NewOrder, *, by: User, at: datetime | None = None) -> Order
         placer_group_number=new.placer_group_number, source=new.source, priority=new.priority,
         reason=new.reason[:500], clinical_info=new.clinical_info, danger_code=new.danger_code[:64],
         ordering=new.ordering, ordered_at=new.ordered_at or moment, wanted_at=new.wanted_at,
-        transport=new.transport, callback_phone=new.callback_phone[:40],
+        transport=new.transport, transport_arranged=new.transport_arranged, callback_phone=new.callback_phone[:40],
+        answers=list(new.answers), diagnoses=list(new.diagnoses), weight_kg=new.weight_kg, height_m=new.height_m,
+        parent=new.parent, replaces=new.replaces,
         entered_at_organization=new.entered_at_organization[:80], entered_by=by, status_at=moment,
     )  # fmt: skip
     RequestedProcedure.objects.create(
@@ -95,14 +120,10 @@ def place_order(new: NewOrder, *, by: User, at: datetime | None = None) -> Order
         code_scheme=new.code_scheme or (exam_type.scheme if exam_type else ""), side=new.side,
         study_instance_uid=new_uid(), requested_procedure_id=f"{order.accession_number}-1",
     )  # fmt: skip
-    record(
-        "order.placed",
-        order.subject,
-        by=by,
-        patient=patient.pk,
-        order=order.pk,
-        known_code=exam_type is not None,
-    )
+    facts: dict[str, Any] = {"known_code": exam_type is not None}
+    if new.replaces is not None:
+        facts["replaces"] = new.replaces.pk
+    record("order.placed", order.subject, by=by, patient=patient.pk, order=order.pk, **facts)
     return order
 
 
@@ -116,8 +137,20 @@ def _check_side(exam_type: ProcedureType | None, side: str, *, may_follow: bool 
         raise BadValue("This exam has no side.", location="side")
 
 
-def find_by_placer(number: str, authority: str) -> Order | None:
-    return Order.objects.filter(placer_order_number=number, placer_authority=authority).first()
+def _used(new: NewOrder) -> bool:
+    return Order.objects.filter(
+        source=new.source, placer_order_number=new.placer_order_number, placer_authority=new.placer_authority
+    ).exists()
+
+
+def find_by_placer(number: str, authority: str, *, source: str) -> Order | None:
+    """The order of a sender's number. With a namespace another sender may mean it too, if only one has used it."""
+    same = Order.objects.filter(placer_order_number=number, placer_authority=authority)
+    own = same.filter(source=source).first()
+    if own is not None or not authority:
+        return own
+    others = list(same[:2])
+    return others[0] if len(others) == 1 else None
 
 
 def find_by_filler(number: str) -> Order | None:
@@ -227,6 +260,63 @@ def map_procedure(
         procedure=procedure.pk, procedure_type=procedure_type.pk,
     )  # fmt: skip
     return procedure
+
+
+@transaction.atomic
+def change_procedure(
+    procedure: RequestedProcedure, procedure_type: ProcedureType, *, by: User, side: str = ""
+) -> RequestedProcedure:
+    """Another exam was done than was asked for: from now on it counts, for the images, the report and the charge.
+
+    Before the start the order is replaced instead (`scheduling.actions.replace_order`).
+    """
+    require(by, "order.change")
+    order = locked(procedure.order)
+    procedure = RequestedProcedure.objects.select_for_update().get(pk=procedure.pk)
+    if order.status not in {OrderStatus.IN_PROGRESS, OrderStatus.PERFORMED}:
+        raise IllegalTransition("The exam done can be changed once it has started and until it is reported.")
+    chosen = side or (procedure.side if procedure_type.laterality != Laterality.NONE else Side.NONE)
+    _check_side(procedure_type, chosen)
+    if procedure.procedure_type_id == procedure_type.pk and procedure.side == chosen:
+        return procedure
+    procedure.procedure_type, procedure.side = procedure_type, chosen
+    procedure.code, procedure.code_text = procedure_type.code, procedure_type.name
+    procedure.code_scheme = procedure_type.scheme
+    procedure.save(update_fields=["procedure_type", "side", "code", "code_text", "code_scheme"])
+    _outdate(order)
+    record(
+        "order.procedure_changed", order.subject, by=by, patient=order.patient_id, order=order.pk,
+        procedure=procedure.pk, procedure_type=procedure_type.pk,
+    )  # fmt: skip
+    return procedure
+
+
+@transaction.atomic
+def assign_placer_number(order: Order, number: str, authority: str, *, source: str, by: User) -> Order:
+    """The placer has numbered an order that was born here (RAD-3, ORC-1 NA).
+
+    Raises Conflict when it has another number already, Duplicate when `source` uses the number for another order.
+    """
+    require(by, "order.change")
+    if not number:
+        raise MissingData("The answer does not say the placer's number.", location="ORC-2")
+    order = locked(order)
+    if order.placer_order_number:
+        if (order.placer_order_number, order.placer_authority) == (number, authority):
+            return order
+        raise Conflict("This order has another placer number already.", location="ORC-2")
+    sender = order.source or source
+    if Order.objects.filter(source=sender, placer_order_number=number, placer_authority=authority).exists():
+        raise Duplicate("This number is another order's.", location="ORC-2")
+    order.placer_order_number, order.placer_authority, order.source = (
+        number[:64],
+        authority[:120],
+        sender[:64],
+    )
+    order.version += 1
+    order.save(update_fields=["placer_order_number", "placer_authority", "source", "version"])
+    record("order.numbered", order.subject, by=by, patient=order.patient_id, order=order.pk)
+    return order
 
 
 @transaction.atomic

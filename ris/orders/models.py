@@ -1,5 +1,7 @@
 """ASKED: what a referrer wants done, and the procedures it comes to."""
 
+from typing import TypedDict
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -9,6 +11,23 @@ from ris.core.guards import never_deleted
 from ris.department.models import Facility, Practitioner, ProcedureType
 from ris.orders.states import ORDER_FLOW, OrderStatus, Priority
 from ris.patients.models import Patient, Visit
+
+
+class Answer(TypedDict):
+    """What the placer's form asked with the order, and what was answered (OBX after OBR)."""
+
+    code: str
+    question: str
+    value: str
+    units: str
+
+
+class Diagnosis(TypedDict):
+    """Why the exam is asked, as a code (DG1-3)."""
+
+    code: str
+    text: str
+    scheme: str
 
 
 class Order(StatusRecord):
@@ -28,10 +47,23 @@ class Order(StatusRecord):
     placer_group_number = models.CharField(max_length=64, blank=True)
     #: Name of the endpoint whose EMR placed it; blank when placed here.
     source = models.CharField(max_length=64, blank=True)
+    #: The order this one is a part of (ORC-8, OBR-29), and the one it took the place of (ORC-1 RO).
+    parent = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="children"
+    )
+    replaces = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="replaced_by"
+    )
     priority = models.CharField(max_length=10, choices=Priority, default=Priority.ROUTINE)
     reason = models.CharField(max_length=500, blank=True)
     clinical_info = models.TextField(blank=True)
     danger_code = models.CharField(max_length=64, blank=True)
+    #: Lists of `Answer` and `Diagnosis`, in the sender's order.
+    answers = models.JSONField(default=list, blank=True)
+    diagnoses = models.JSONField(default=list, blank=True)
+    #: Patient's Weight (0010,1030) in kg and Size (0010,1020) in m, as told with the order.
+    weight_kg = models.DecimalField(max_digits=5, decimal_places=1, null=True, blank=True)
+    height_m = models.DecimalField(max_digits=3, decimal_places=2, null=True, blank=True)
     ordering = models.ForeignKey(
         Practitioner, on_delete=models.PROTECT, null=True, blank=True, related_name="ordered"
     )
@@ -39,6 +71,8 @@ class Order(StatusRecord):
     wanted_at = models.DateTimeField(null=True, blank=True)
     #: Table 0124: CART, PORT, WALK, WHLC.
     transport = models.CharField(max_length=20, blank=True)
+    #: Table 0224: A arranged, N not arranged, U unknown.
+    transport_arranged = models.CharField(max_length=1, blank=True)
     callback_phone = models.CharField(max_length=40, blank=True)
     #: Entering organization, ORC-17.
     entered_at_organization = models.CharField(max_length=80, blank=True)
@@ -55,10 +89,11 @@ class Order(StatusRecord):
         constraints = [
             ORDER_FLOW.check("order_status_known"),
             models.UniqueConstraint(fields=["facility", "accession_number"], name="accession_number_once"),
+            # Two senders may count alike, and name their number's namespace alike.
             models.UniqueConstraint(
-                fields=["placer_authority", "placer_order_number"],
+                fields=["source", "placer_authority", "placer_order_number"],
                 condition=~Q(placer_order_number=""),
-                name="placer_order_number_once",
+                name="placer_order_number_once_per_sender",
             ),
             models.CheckConstraint(condition=Q(priority__in=Priority.values), name="order_priority_known"),
         ]

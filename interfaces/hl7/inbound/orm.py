@@ -200,7 +200,7 @@ def _find(message: Message, group: Group, context: Context) -> Order:
     filler = orc.get(3) or (obr.get(3) if obr is not None else "")
     if not number and not filler:
         raise MissingData("The message does not say which order.", location=orc.location(2))
-    found = find_by_placer(number, authority) if number else None
+    found = find_by_placer(number, authority, source=context.endpoint.name) if number else None
     if found is None and filler:
         found = find_by_filler(filler)
     if found is None:
