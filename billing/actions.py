@@ -1,5 +1,6 @@
 """Charging: what an exam and its reading are worth."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,10 +16,13 @@ from ris.core.errors import BadValue, MissingData, NotFound
 from ris.events.outbox import record
 from ris.exams.models import Exam
 from ris.orders import actions as orders
+from ris.orders.models import Order
 
 
 @transaction.atomic
-def capture_charge(exam: Exam, component: str, *, by: User, at: datetime | None = None) -> Charge:
+def capture_charge(
+    exam: Exam, component: str, *, by: User, modifiers: str = "", at: datetime | None = None
+) -> Charge:
     """Charge one component of an exam; a second call finds the first one's charge.
 
     Without a charge code or a fee the charge is held and says what it lacks.
@@ -38,7 +42,7 @@ def capture_charge(exam: Exam, component: str, *, by: User, at: datetime | None 
     fee = Fee.objects.filter(code=code).first() if code else None
     lacks = "" if fee else (f"no fee for code {code}" if code else "the exam has no charge code")
     charge = Charge.objects.create(
-        procedure=exam.procedure, exam=exam, component=component, code=code,
+        procedure=exam.procedure, exam=exam, component=component, code=code, modifiers=modifiers,
         amount=fee.amount if fee else Decimal(0), currency=fee.currency if fee else "USD",
         status=ChargeStatus.HELD if lacks else ChargeStatus.CAPTURED, reason=lacks, captured_at=at or timezone.now(),
     )  # fmt: skip
@@ -70,6 +74,35 @@ def hold_charge(charge: Charge, *, reason: str, by: User) -> Charge:
 
 
 @transaction.atomic
+def hold_incomplete(charge: Charge, *, lacks: str, by: User) -> Charge:
+    """Keep a new charge back for what its receiver needs and the record does not have."""
+    require(by, "charge.capture")
+    return _move(charge, ChargeStatus.HELD, "charge.held", reason=lacks, by=by)
+
+
+@transaction.atomic
+def complete_charges(order: Order, *, had_lacked: Container[str], by: User) -> list[Charge]:
+    """What the charges of an order were held for may have come: let those go, to be looked at again."""
+    require(by, "charge.capture")
+    orders.locked(order)
+    held = Charge.objects.filter(exam__order=order, status=ChargeStatus.HELD).order_by("pk")
+    return [_release(_locked(one), by=by) for one in held if one.reason in had_lacked]
+
+
+@transaction.atomic
+def mark_sent(charge: Charge, *, sent_as: str, by: User, at: datetime | None = None) -> Charge:
+    """A receiver has taken the charge; from now on it is only voided, never changed. The first one counts."""
+    require(by, "charge.capture")
+    charge = _locked(charge)
+    if charge.status in (ChargeStatus.CAPTURED, ChargeStatus.HELD):
+        charge.sent_as = sent_as[:90]
+        charge.save(update_fields=["sent_as"])
+        charge.move(ChargeStatus.SENT, at=at)
+        _tell("charge.sent", charge, by=by)
+    return charge
+
+
+@transaction.atomic
 def void_charge(charge: Charge, *, reason: str, by: User) -> Charge:
     """Take a charge back; the component may then be charged again."""
     require(by, "charge.change")
@@ -80,7 +113,10 @@ def void_charge(charge: Charge, *, reason: str, by: User) -> Charge:
 def release_charge(charge: Charge, *, by: User) -> Charge:
     """Let a held charge go; it is priced again. Raises MissingData while it has no fee."""
     require(by, "charge.change")
-    charge = _locked(charge)
+    return _release(_locked(charge), by=by)
+
+
+def _release(charge: Charge, *, by: User) -> Charge:
     exam_type = charge.procedure.procedure_type
     if exam_type is not None:
         technical = charge.component == Component.TECHNICAL

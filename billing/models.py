@@ -36,9 +36,14 @@ class Charge(StatusRecord):
     exam = models.ForeignKey(Exam, on_delete=models.PROTECT, related_name="charges")
     component = models.CharField(max_length=12, choices=Component)
     code = models.CharField(max_length=16, blank=True)
+    #: What makes it less than the whole service, as "53" for an exam that was stopped (CPT modifiers).
+    modifiers = models.CharField(max_length=20, blank=True)
     amount = models.DecimalField(max_digits=10, decimal_places=2)
     currency = models.CharField(max_length=3, default="USD")
     captured_at = models.DateTimeField()
+    sent_at = models.DateTimeField(null=True, blank=True)
+    #: The partner that took it, and the control id of the message.
+    sent_as = models.CharField(max_length=90, blank=True)
     #: Why it is held or was voided, in words.
     reason = models.CharField(max_length=200, blank=True)
 

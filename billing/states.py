@@ -17,7 +17,8 @@ C = ChargeStatus
 CHARGE_FLOW = Flow(
     {
         C.CAPTURED: frozenset({C.HELD, C.SENT, C.VOIDED}),
-        C.HELD: frozenset({C.CAPTURED, C.VOIDED}),
+        # Straight to sent: it was on its way when somebody held it, and the receiver took it.
+        C.HELD: frozenset({C.CAPTURED, C.SENT, C.VOIDED}),
         C.SENT: frozenset({C.VOIDED}),
         C.VOIDED: frozenset(),
     }

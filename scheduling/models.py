@@ -80,6 +80,11 @@ class Appointment(StatusRecord):
     #: Why two patients share the time; blank unless somebody with the right over-booked.
     overbook_reason = models.CharField(max_length=200, blank=True)
     cancel_reason = models.CharField(max_length=200, blank=True)
+    #: The outside scheduler that keeps this appointment too: its endpoint's name, and its numbers of it
+    #: (SCH-1, SCH-2) with their namespaces joined by "^". Blank when it was booked here.
+    source = models.CharField(max_length=64, blank=True)
+    placer_number = models.CharField(max_length=120, blank=True)
+    filler_number = models.CharField(max_length=120, blank=True)
     booked_by = models.ForeignKey("accounts.User", on_delete=models.PROTECT, related_name="+")
     booked_at = models.DateTimeField(auto_now_add=True)
     arrived_at = models.DateTimeField(null=True, blank=True)
@@ -110,6 +115,10 @@ class Appointment(StatusRecord):
         indexes = [
             # The board, the schedule and the search for free times: whatever lies in a stretch of time.
             GistIndex(fields=["during"], name="appointments_by_time"),
+            # An outside scheduler's message names its own number.
+            models.Index(
+                fields=["source", "placer_number"], condition=~Q(source=""), name="appointments_by_source"
+            ),
         ]
         triggers = [APPOINTMENT_FLOW.trigger(), never_deleted()]
 
