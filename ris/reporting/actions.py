@@ -1,16 +1,17 @@
-"""Reading: opening, drafting, releasing, signing, addending."""
+"""Reading: opening, drafting, releasing, signing, addending, and taking back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from ris.accounts.models import User
 from ris.accounts.permissions import require
 from ris.core import faults
-from ris.core.errors import Conflict, IllegalTransition, MissingData
+from ris.core.errors import BadValue, Conflict, IllegalTransition, MissingData
 from ris.core.formats import day
 from ris.department.models import ProcedureType
 from ris.events.outbox import record
@@ -23,7 +24,7 @@ from ris.reporting import sections as text
 from ris.reporting.models import Draft, Report, ReportDocument, ReportedExam, ReportPart, ReportTemplate
 from ris.reporting.sections import Section
 from ris.reporting.signing import current_parts, digest
-from ris.reporting.states import SIGNED, PartKind, ReportStatus
+from ris.reporting.states import ENDED, SIGNED, Finding, PartKind, ReportStatus, WithdrawalReason
 from ris.reporting.worklists import signed_exams
 
 LEASE = timedelta(minutes=15)
@@ -48,12 +49,12 @@ def open_report(exam: Exam, *, by: User, at: datetime | None = None) -> Report:
         raise IllegalTransition(
             f"This exam is {exam.get_status_display().lower()}; it can be read once it is complete."
         )
-    reported = ReportedExam.objects.select_related("report").filter(exam=exam).first()
+    reported = ReportedExam.objects.select_related("report").filter(current=exam).first()
     if reported:
         report = _locked(reported.report)
     else:
         report = Report.objects.create()
-        ReportedExam.objects.create(report=report, exam=exam)
+        ReportedExam.objects.create(report=report, exam=exam, current=exam)
     if report.status in SIGNED and not Draft.objects.filter(report=report).exists():
         return report
     _take_lease(report, by, moment)
@@ -67,7 +68,7 @@ def open_report(exam: Exam, *, by: User, at: datetime | None = None) -> Report:
 
 def _locked(report: Report) -> Report:
     """Orders first, in key order, then the report: every verb locks in this order."""
-    for order in Order.objects.filter(exams__reported__report=report).distinct().order_by("pk"):
+    for order in _orders_of(report):
         orders.locked(order)
     return Report.objects.select_for_update(of=("self",)).select_related("reader").get(pk=report.pk)
 
@@ -144,9 +145,10 @@ def _draft(report: Report, version: int | None) -> Draft:
 
 @transaction.atomic
 def save_draft(
-    report: Report, sections: Sequence[Section], *, version: int, by: User, at: datetime | None = None
-) -> Draft:
-    """Keep the working text; `version` is the one the writer began from.
+    report: Report, sections: Sequence[Section], *, version: int, by: User, finding: str | None = None,
+    at: datetime | None = None,
+) -> Draft:  # fmt: skip
+    """Keep the working text; `version` is the one the writer began from. Without `finding` that one stays.
 
     Raises Conflict when the text has moved on, unless it moved to these very words of the same writer: a
     click on Sign overtakes the autosave that leaving the field set off.
@@ -156,12 +158,16 @@ def save_draft(
     report = Report.objects.select_for_update(of=("self",)).select_related("reader").get(pk=report.pk)
     draft = _draft(report, None)
     wording = text.checked(sections)
-    if draft.sections == wording and draft.author_id == by.pk:
+    if finding is not None and finding not in Finding.values:
+        raise BadValue(f"A finding is one of {', '.join(filter(None, Finding.values))}.", location="finding")
+    kept = draft.finding if finding is None else finding
+    if (draft.sections, draft.finding, draft.author_id) == (wording, kept, by.pk):
         _take_lease(report, by, moment)
         return draft
     draft = _draft(report, version)
     _take_lease(report, by, moment)
     draft.sections = wording
+    draft.finding = kept
     draft.author = by
     draft.version += 1
     draft.save()
@@ -181,14 +187,24 @@ def release_lease(report: Report, *, by: User) -> Report:
 
 
 def _orders_of(report: Report) -> list[Order]:
-    return list(Order.objects.filter(exams__reported__report=report).distinct().order_by("pk"))
+    return list(Order.objects.filter(exams__readings__report=report).distinct().order_by("pk"))
 
 
 def _add_part(report: Report, draft: Draft, kind: str, *, signed_by: User | None, at: datetime) -> ReportPart:
-    part = ReportPart(
-        report=report, number=report.parts.count() + 1, kind=kind, sections=draft.sections, author=draft.author,
-        signed_by=signed_by, signed_name=printed_name(signed_by) if signed_by else "", released_at=at,
+    return _freeze(
+        ReportPart(
+            report=report, kind=kind, sections=draft.sections, finding=draft.finding, author=draft.author,
+            signed_by=signed_by, released_at=at,
+        )
     )  # fmt: skip
+
+
+def _freeze(part: ReportPart) -> ReportPart:
+    """Give the part its number, its owner and its seal, and keep it for good."""
+    report = part.report
+    part.number = report.parts.count() + 1
+    part.patient = _orders_of(report)[0].patient
+    part.signed_name = printed_name(part.signed_by) if part.signed_by else ""
     part.digest = digest(part)
     part.save(force_insert=True)
     return part
@@ -199,12 +215,14 @@ def printed_name(user: User) -> str:
     return str(practitioner.name.display) if practitioner else str(user)
 
 
-def _tell(kind: str, report: Report, part: ReportPart, *, by: User) -> None:
+def _tell(kind: str, report: Report, part: ReportPart | None, *, by: User, **more: str) -> None:
+    """One fact an exam, in the exams' order."""
+    released = {"part": part.pk} if part is not None else {}
     for one in report.reported.select_related("exam__order").order_by("exam_id"):
         order = one.exam.order
         record(
             kind, order.subject, by=by, patient=order.patient_id, order=order.pk, exam=one.exam_id, report=report.pk,
-            part=part.pk,
+            **released, **more,
         )  # fmt: skip
 
 
@@ -329,6 +347,149 @@ def discard_draft(report: Report, *, by: User, at: datetime | None = None) -> Re
         raise IllegalTransition("The report itself cannot be discarded; park it instead.")
     _close(report, draft)
     return report
+
+
+@transaction.atomic
+def add_exam(report: Report, exam: Exam, *, by: User, at: datetime | None = None) -> Report:
+    """Read a further exam of the same patient in this report; every order of it gets its result.
+
+    Raises IllegalTransition once a text has been released (its signature names the exams), or when the exam
+    is not complete or has a report of its own; Conflict while somebody else writes.
+    """
+    require(by, "report.write")
+    _lock_orders(Order.objects.filter(Q(exams__readings__report=report) | Q(pk=exam.order_id)))
+    report = _locked(report)
+    exam = Exam.objects.select_for_update(of=("self",)).select_related("order").get(pk=exam.pk)
+    _check_lease(report, by, at or timezone.now())
+    if report.status != ReportStatus.DRAFT:
+        raise IllegalTransition("A text of this report has been released; it can take no further exam.")
+    if exam.status != ExamStatus.COMPLETED:
+        raise IllegalTransition("That exam is not complete.")
+    if exam.order.patient_id not in {order.patient_id for order in _orders_of(report)}:
+        raise BadValue("That is another patient's exam.", location="exam")
+    other = ReportedExam.objects.select_related("report").filter(current=exam).first()
+    if other is not None:
+        if other.report_id == report.pk:
+            return report
+        raise IllegalTransition("That exam has a report of its own. Cancel it there first.")
+    ReportedExam.objects.create(report=report, exam=exam, current=exam)
+    order = exam.order
+    record(
+        "report.exam_added", order.subject, by=by, patient=order.patient_id, exam=exam.pk, report=report.pk
+    )
+    return report
+
+
+def _lock_orders(found: QuerySet[Order]) -> None:
+    for order in found.distinct().order_by("pk"):
+        orders.locked(order)
+
+
+@transaction.atomic
+def cancel_report(report: Report, *, words: str = "", by: User, at: datetime | None = None) -> Report:
+    """End a report before it is signed (OBR-25 X); its exams wait to be read anew.
+
+    Raises MissingData without `words` when a preliminary text is out: who has it is told why it goes.
+    """
+    require(by, "report.preliminary")
+    moment = at or timezone.now()
+    report = _locked(report)
+    _check_lease(report, by, moment)
+    if report.status in SIGNED:
+        raise IllegalTransition("This report is signed; withdraw it instead.")
+    released = report.status == ReportStatus.PRELIMINARY
+    if released and not words.strip():
+        raise MissingData("Say why the preliminary report is cancelled.", location="words")
+    report.move(ReportStatus.CANCELLED, at=moment)
+    part = _take_back(report, PartKind.CANCELLATION, "", words, by=by, at=moment) if released else None
+    _free_exams(report)
+    _tell("report.cancelled", report, part, by=by)
+    return report
+
+
+@transaction.atomic
+def withdraw_report(
+    report: Report, reason: str, *, words: str = "", by: User, at: datetime | None = None
+) -> ReportPart:
+    """Take a signed report back: its parts stay as they were signed, and it says nothing any more.
+
+    The exams wait to be read anew, and their orders are not reported any more. An addendum or correction
+    that was open is thrown away. Raises BadValue for a reason that is none of `WithdrawalReason`.
+    """
+    require(by, "report.sign")
+    moment = at or timezone.now()
+    if reason not in WithdrawalReason.values:
+        raise BadValue("Pick why the report is withdrawn.", location="reason")
+    report = _locked(report)
+    _check_lease(report, by, moment)
+    if report.status in ENDED:
+        raise IllegalTransition(f"This report is {report.get_status_display().lower()} already.")
+    if report.status not in SIGNED:
+        raise IllegalTransition("This report is not signed; cancel it instead.")
+    report.ended_because = reason
+    report.save(update_fields=["ended_because"])
+    report.move(ReportStatus.WITHDRAWN, at=moment)
+    part = _take_back(
+        report, PartKind.WITHDRAWAL, WithdrawalReason(reason).label, words, by=by, at=moment
+    )  # fmt: skip
+    _free_exams(report)
+    for order in _orders_of(report):
+        orders.mark_unreported(order, at=moment)
+    _tell("report.withdrawn", report, part, by=by, reason=reason)
+    return part
+
+
+@transaction.atomic
+def move_report(
+    report: Report, to_exam: Exam, *, words: str = "", by: User, at: datetime | None = None
+) -> Report:
+    """Withdraw a report that was signed under the wrong exam; its text becomes the draft of the right one.
+
+    Nothing is signed there by this: the reader looks at the text with the right patient and signs. Raises
+    IllegalTransition when the right exam has a signed report, Conflict when its draft holds words already.
+    """
+    require(by, "report.sign")
+    old = [one.exam for one in report.reported.select_related("exam__order")]
+    if to_exam.pk in {exam.pk for exam in old}:
+        raise BadValue("The report is this exam's already.", location="exam")
+    same_patient = to_exam.order.patient_id in {exam.order.patient_id for exam in old}
+    reason = WithdrawalReason.WRONG_EXAM if same_patient else WithdrawalReason.WRONG_PATIENT
+    _lock_orders(Order.objects.filter(Q(exams__readings__report=report) | Q(pk=to_exam.order_id)))
+    dictated = [one for part in current_parts(report) for one in part.sections]
+    begun = Draft.objects.filter(report__reported__current=to_exam, version__gt=1).exists()
+    if begun:
+        raise Conflict("Somebody has begun to read that exam. Cancel that reading first.", location="exam")
+    withdraw_report(report, reason, words=words, by=by, at=at)
+    right = open_report(to_exam, by=by, at=at)
+    if right.status != ReportStatus.DRAFT:
+        raise IllegalTransition("That exam has a released report already.", location="exam")
+    draft = _draft(right, None)
+    # What the record says is the right exam's; what the reader said is kept.
+    filled = {
+        one["code"]: one for one in draft.sections if one["code"] in (text.CLINICAL[0], text.COMPARISON[0])
+    }
+    wording = [filled.get(one["code"], one) for one in dictated]
+    save_draft(right, wording, version=draft.version, by=by, at=at)
+    return right
+
+
+def _take_back(
+    report: Report, kind: PartKind, because: str, words: str, *, by: User, at: datetime
+) -> ReportPart:
+    told = ". ".join(filter(None, (because, words.strip().rstrip(".")[:500]))) + "."
+    return _freeze(
+        ReportPart(
+            report=report, kind=kind, sections=[text.section(("", kind.label), told)], author=by, signed_by=by,
+            released_at=at,
+        )
+    )  # fmt: skip
+
+
+def _free_exams(report: Report) -> None:
+    draft = Draft.objects.filter(report=report).first()
+    if draft is not None:
+        _close(report, draft)
+    report.reported.update(current=None)
 
 
 def keep_document(part: ReportPart, pdf: bytes) -> ReportDocument:

@@ -8,7 +8,8 @@ from ris.core.flow import StatusRecord
 from ris.core.guards import append_only, never_deleted
 from ris.department.models import Modality, ProcedureType
 from ris.exams.models import Exam
-from ris.reporting.states import REPORT_FLOW, PartKind, ReportStatus
+from ris.patients.models import Patient
+from ris.reporting.states import REPORT_FLOW, Finding, PartKind, ReportStatus, WithdrawalReason
 
 
 class ReportTemplate(models.Model):
@@ -44,9 +45,17 @@ class Report(StatusRecord):
     leased_until = models.DateTimeField(null=True, blank=True)
     preliminary_at = models.DateTimeField(null=True, blank=True)
     final_at = models.DateTimeField(null=True, blank=True)
+    #: Why it was withdrawn or cancelled; the words to it stand in its last part.
+    ended_because = models.CharField(max_length=20, choices=WithdrawalReason, blank=True)
 
     class Meta:
-        constraints = [REPORT_FLOW.check("report_status_known")]
+        constraints = [
+            REPORT_FLOW.check("report_status_known"),
+            models.CheckConstraint(
+                condition=~Q(status=ReportStatus.WITHDRAWN) | ~Q(ended_because=""),
+                name="withdrawn_for_a_reason",
+            ),
+        ]
         indexes = [
             # The reading list's drafts and preliminaries.
             models.Index(fields=["status", "status_at"], name="report_by_status"),
@@ -58,12 +67,22 @@ class Report(StatusRecord):
 
 
 class ReportedExam(models.Model):
-    """Which exams a report reads; an exam is read in one report."""
+    """Which exams a report reads or once read; an exam is read in one report at a time."""
 
     report = models.ForeignKey(Report, on_delete=models.PROTECT, related_name="reported")
-    exam = models.OneToOneField(Exam, on_delete=models.PROTECT, related_name="reported")
+    exam = models.ForeignKey(Exam, on_delete=models.PROTECT, related_name="readings")
+    #: The exam again while this is its reading, so that `exam.reported` is it; empty once the report has ended.
+    current = models.OneToOneField(
+        Exam, on_delete=models.PROTECT, null=True, blank=True, related_name="reported"
+    )
 
     class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["report", "exam"], name="exam_once_in_a_report"),
+            models.CheckConstraint(
+                condition=Q(current=None) | Q(current=models.F("exam")), name="current_is_the_exam"
+            ),
+        ]
         triggers = [never_deleted()]
 
     def __str__(self) -> str:
@@ -77,6 +96,7 @@ class Draft(models.Model):
     #: What signing it will make.
     kind = models.CharField(max_length=12, choices=PartKind, default=PartKind.FINAL)
     sections = models.JSONField(default=list)
+    finding = models.CharField(max_length=8, choices=Finding, default=Finding.UNSAID, blank=True)
     author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     version = models.PositiveIntegerField(default=1)
     saved_at = models.DateTimeField(auto_now=True)
@@ -94,6 +114,10 @@ class ReportPart(models.Model):
     number = models.PositiveSmallIntegerField()
     kind = models.CharField(max_length=12, choices=PartKind)
     sections = models.JSONField()
+    finding = models.CharField(max_length=8, choices=Finding, default=Finding.UNSAID, blank=True)
+    #: Whose report it was when it was released: a merge moves the exam to another record, not the signature.
+    #: Empty on parts of before this was kept, which are the order's patient's.
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, null=True, related_name="+")
     author = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     #: Empty on a preliminary part, which nobody has signed.
     signed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")

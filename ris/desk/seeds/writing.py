@@ -475,7 +475,10 @@ class Writer:
         _save(Report, reports)
         _save(
             ReportedExam,
-            [ReportedExam(report=report, exam=exam) for report, (_, exam) in zip(reports, read, strict=True)],
+            [
+                ReportedExam(report=report, exam=exam, current=exam)
+                for report, (_, exam) in zip(reports, read, strict=True)
+            ],
         )
         Report.objects.filter(pk__in=[one.pk for one in reports], final_at__isnull=False).update(
             created_at=F("final_at") - timedelta(minutes=9)
@@ -486,6 +489,7 @@ class Writer:
             self._texts(report, case, exam, parts, drafts)
         exam_of = {report.pk: exam for report, (_, exam) in zip(reports, read, strict=True)}
         for part in parts:
+            part.patient_id = exam_of[part.report_id].order.patient_id
             part.digest = digest(part, [exam_of[part.report_id]])
         _save(ReportPart, parts)
         _save(Draft, drafts)
