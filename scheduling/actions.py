@@ -1,6 +1,7 @@
 """Planning: booking, moving, checking in, cancelling."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ from django.utils import timezone
 
 from ris.accounts.models import User
 from ris.accounts.permissions import allowed, require
-from ris.core.errors import BadValue, Conflict, IllegalTransition, MissingData
+from ris.core.errors import BadValue, Conflict, IllegalTransition, MissingData, RisError
 from ris.core.identifiers import new_step_id
 from ris.department.models import Laterality, ProcedureType, Room
 from ris.events.outbox import record
@@ -23,6 +24,15 @@ from scheduling.slots import find_slots, local_zone, opening_spans
 from scheduling.states import LIVE, ON_WORKLIST, AppointmentStatus, StepStatus
 
 
+@dataclass(frozen=True)
+class Outside:
+    """How an outside scheduler knows an appointment: see Appointment.source."""
+
+    source: str
+    placer_number: str = ""
+    filler_number: str = ""
+
+
 @transaction.atomic
 def book(
     order: Order,
@@ -30,11 +40,13 @@ def book(
     room: Room,
     start: datetime,
     by: User,
+    minutes: int | None = None,
     note: str = "",
     overbook_reason: str = "",
+    outside: Outside | None = None,
     at: datetime | None = None,
 ) -> Appointment:
-    """Plan `order` in `room` from `start` on for as long as its exam takes.
+    """Plan `order` in `room` from `start` on for as long as its exam takes, or for `minutes`.
 
     Raises Conflict when the room or the patient is taken (naming who took it and the next time that fits),
     BadValue outside the room's hours, MissingData while the exam or its side is not known.
@@ -48,13 +60,17 @@ def book(
         raise IllegalTransition(
             f"This order is {order.get_status_display().lower()}; only a requested one can be booked."
         )
-    exam_type, during = _fitting(order, room, start, by=by, at=at)
+    exam_type, during = _fitting(
+        order, room, start, minutes=minutes, outside_hours=bool(overbook_reason), by=by, at=at
+    )
     room = _hold_resources(order.patient, room)
+    known = outside or Outside("")
     try:
         with transaction.atomic():
             appointment = Appointment.objects.create(
                 order=order, patient=order.patient, room=room, during=during, note=note[:200],
-                overbook_reason=overbook_reason[:200], booked_by=by,
+                overbook_reason=overbook_reason[:200], booked_by=by, source=known.source[:64],
+                placer_number=known.placer_number[:120], filler_number=known.filler_number[:120],
             )  # fmt: skip
     except IntegrityError as problem:
         raise _taken(problem, order, room, during, exam_type) from None
@@ -65,8 +81,9 @@ def book(
 
 
 def _fitting(
-    order: Order, room: Room, start: datetime, *, by: User, at: datetime | None
-) -> tuple[ProcedureType, DateTimeTZRange]:
+    order: Order, room: Room, start: datetime, *, minutes: int | None, outside_hours: bool, by: User,
+    at: datetime | None,
+) -> tuple[ProcedureType, DateTimeTZRange]:  # fmt: skip
     """The exam and the time it would take, or the refusal that tells what stands in the way."""
     procedures = list(order.procedures.select_related("procedure_type"))
     types = [one.procedure_type for one in procedures]
@@ -83,14 +100,17 @@ def _fitting(
         raise BadValue(f"{room.name} does not do {exam_type.name}.", location="room")
     if start < (at or timezone.now()) - timedelta(days=1):
         raise BadValue("That time has passed.", location="start")
-    end = start + timedelta(minutes=sum(one.duration_minutes for one in types if one))
-    _check_open(room, start, end, by)
+    if minutes is not None and not 5 <= minutes <= 480:
+        raise BadValue("An appointment takes 5 to 480 minutes.", location="minutes")
+    end = start + timedelta(minutes=minutes or sum(one.duration_minutes for one in types if one))
+    if not outside_hours:
+        _check_open(room, start, end, by)
     return exam_type, DateTimeTZRange(start, end)
 
 
 def _check_open(room: Room, start: datetime, end: datetime, by: User) -> None:
-    """Opening hours bind everybody but those who may over-book; so do blocks."""
-    if allowed(by, "schedule.overbook"):
+    """Opening hours bind everybody but those who may set them aside; so do blocks."""
+    if allowed(by, "schedule.outside_hours"):
         return
     zone = local_zone(room)
     spans = opening_spans(room, start.astimezone(zone).date())
@@ -175,8 +195,10 @@ def _locked(appointment: Appointment) -> tuple[Appointment, Order]:
     return fresh, order
 
 
-def _tell(fact: str, appointment: Appointment, order: Order, *, by: User) -> None:
-    record(fact, order.subject, by=by, patient=order.patient_id, order=order.pk, appointment=appointment.pk)
+def _tell(fact: str, appointment: Appointment, order: Order, *, by: User, **facts: object) -> None:
+    record(
+        fact, order.subject, by=by, patient=order.patient_id, order=order.pk, appointment=appointment.pk, **facts
+    )  # fmt: skip
 
 
 def _check_version(appointment: Appointment, version: int | None) -> None:
@@ -197,6 +219,7 @@ def reschedule(
     room: Room,
     start: datetime,
     by: User,
+    minutes: int | None = None,
     version: int | None = None,
     overbook_reason: str = "",
     at: datetime | None = None,
@@ -211,7 +234,9 @@ def reschedule(
         raise IllegalTransition(
             f"This patient is {appointment.get_status_display().lower()}; the time can no longer move."
         )
-    exam_type, during = _fitting(order, room, start, by=by, at=at)
+    exam_type, during = _fitting(
+        order, room, start, minutes=minutes, outside_hours=bool(overbook_reason), by=by, at=at
+    )
     room = _hold_resources(appointment.patient, room)
     appointment.room = room
     appointment.during = during
@@ -229,6 +254,37 @@ def reschedule(
     if appointment.status == AppointmentStatus.CONFIRMED:  # what was confirmed was the old time
         appointment.move(AppointmentStatus.BOOKED, at=at)
     _tell("appointment.rescheduled", appointment, order, by=by)
+    return appointment
+
+
+@transaction.atomic
+def change_appointment(
+    appointment: Appointment,
+    *,
+    by: User,
+    note: str | None = None,
+    outside: Outside | None = None,
+    version: int | None = None,
+) -> Appointment:
+    """Change what goes with an appointment and leave its time; recorded only when something differs."""
+    require(by, "appointment.change")
+    appointment, order = _locked(appointment)
+    _check_version(appointment, version)
+    if appointment.status not in LIVE:
+        raise IllegalTransition(f"This appointment is {appointment.get_status_display().lower()}.")
+    values = {} if note is None else {"note": note[:200]}
+    if outside is not None:
+        values.update(
+            source=outside.source[:64], placer_number=outside.placer_number[:120],
+            filler_number=outside.filler_number[:120],
+        )  # fmt: skip
+    changed = sorted(column for column, value in values.items() if getattr(appointment, column) != value)
+    for column in changed:
+        setattr(appointment, column, values[column])
+    if changed:
+        appointment.version += 1
+        appointment.save(update_fields=[*changed, "version"])
+        _tell("appointment.changed", appointment, order, by=by, changed=changed)
     return appointment
 
 
@@ -379,6 +435,33 @@ def cancel_order(order: Order, *, reason: str, by: User, at: datetime | None = N
         _end(appointment, AppointmentStatus.CANCELLED, reason=reason, at=at)
     record("order.cancelled", order.subject, by=by, patient=order.patient_id, order=order.pk)
     return order
+
+
+@transaction.atomic
+def replace_order(
+    order: Order, new: orders.NewOrder, *, by: User, reason: str = "Replaced", at: datetime | None = None
+) -> Order:
+    """Withdraw `order` and place `new` instead, in the same room at the same time where that fits.
+
+    Returns the new order. Raises IllegalTransition once the exam has started (HL7: ORC-1 UM).
+    """
+    require(by, "order.cancel")
+    order = orders.locked(order)
+    planned = order.appointments.select_related("room").filter(
+        status__in=[AppointmentStatus.BOOKED, AppointmentStatus.CONFIRMED]
+    ).first()  # fmt: skip
+    orders.mark_cancelled(order, reason=reason, at=at)
+    for appointment in Appointment.objects.select_for_update().filter(order=order, status__in=LIVE):
+        _end(appointment, AppointmentStatus.CANCELLED, reason=reason, at=at)
+    record("order.cancelled", order.subject, by=by, patient=order.patient_id, order=order.pk)
+    placed = orders.place_order(replace(new, replaces=order), by=by, at=at)
+    if planned is not None:
+        try:
+            with transaction.atomic():
+                book(placed, room=planned.room, start=planned.starts_at, by=by, note=planned.note, at=at)
+        except RisError:
+            pass  # another room or a longer time is needed: the desk books it
+    return Order.objects.select_related("patient", "facility").get(pk=placed.pk)
 
 
 @transaction.atomic
