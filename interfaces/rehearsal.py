@@ -108,7 +108,6 @@ def rehearse(raw: bytes, endpoint: Endpoint, *, by: User) -> Rehearsal:
 def _run(raw: bytes, endpoint: Endpoint, change: Callable[[], object] = lambda: None) -> Rehearsal:
     """One rehearsal, after `change` was made in the same transaction."""
     draft: Rehearsal | None = None
-    touched: dict[int, dict[str, str]] = {}
     with taken_back(), listening() as facts:
         change()
         facts.clear()
@@ -121,12 +120,12 @@ def _run(raw: bytes, endpoint: Endpoint, change: Callable[[], object] = lambda: 
             )
         )  # fmt: skip
         message = receiver.apply(message.pk)
-        trouble = _pass_on(facts)
+        trouble = pass_on(facts)
         told = OutboundMessage.objects.filter(event__in=[one.pk for one in facts]).select_related("endpoint")
         draft = Rehearsal(
             ack_code=message.ack_code, ack=bytes(message.ack or b""), error_code=message.error_code,
             error_location=message.error_location, error_text=message.error_text,
-            effects=tuple(Effect(one.kind, _words(one), one.subject, _after(one, touched)) for one in facts),
+            effects=tuple(Effect(one.kind, _words(one), one.subject, _after(one)) for one in facts),
             told=tuple(Told(one.endpoint.name, one.type, one.purpose, bytes(one.raw)) for one in told.order_by("pk")),
             cases=tuple((one.get_kind_display(), one.sentence) for one in Case.objects.filter(inbound=message)),
             trouble=tuple(trouble),
@@ -135,10 +134,11 @@ def _run(raw: bytes, endpoint: Endpoint, change: Callable[[], object] = lambda: 
     return _with_before(draft)
 
 
-def _pass_on(facts: list[Event]) -> list[str]:
-    """Hand each fact to everybody who reacts to it, as the relay would; reactions may record further facts."""
+def pass_on(facts: list[Event], *, start: int = 0) -> list[str]:
+    """Hand each fact from the `start`th on to everybody who reacts to it, as the relay would; reactions may
+    record further facts. Returns what went wrong."""
     trouble = []
-    for event in _growing(facts):
+    for event in _growing(facts, start):
         for reaction in reactions(event.kind):
             try:
                 with transaction.atomic():
@@ -148,9 +148,9 @@ def _pass_on(facts: list[Event]) -> list[str]:
     return trouble
 
 
-def _growing(facts: list[Event]) -> Iterator[Event]:
-    at = 0
-    while at < min(len(facts), _MOST_FACTS):
+def _growing(facts: list[Event], at: int) -> Iterator[Event]:
+    last = at + _MOST_FACTS
+    while at < min(len(facts), last):
         yield facts[at]
         at += 1
 
@@ -182,7 +182,7 @@ def _words(event: Event) -> str:
     return f"{words}: {', '.join(str(one).replace('_', ' ') for one in changed)}" if changed else words
 
 
-def _after(event: Event, seen: dict[int, dict[str, str]]) -> tuple[tuple[str, str, str], ...]:
+def _after(event: Event) -> tuple[tuple[str, str, str], ...]:
     """The new values of a patient's changed details; the old ones are filled in when all is taken back."""
     if event.kind != "patient.updated":
         return ()

@@ -145,5 +145,6 @@ def test_as_new_gives_new_orders_numbers_of_their_own_and_leaves_the_rest() -> N
     )
     assert orc[2] == obr[2] != b"A1^EMR"
     assert orc[2].endswith(b"^EMR")
-    assert rehearsal.as_new(orm("CA", "A1^EMR").encode()) == orm("CA", "A1^EMR").encode()
+    cancel = orm("CA", "A1^EMR").encode()
+    assert rehearsal.as_new(cancel) == cancel
     assert rehearsal.as_new(b"junk") == b"junk"
