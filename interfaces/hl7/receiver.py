@@ -10,10 +10,11 @@ from datetime import timedelta
 
 from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, transaction
 
-from interfaces import engine
+from interfaces import cases, engine
 from interfaces.engine import Arrival, Verdict
-from interfaces.hl7 import ack, er7, mllp
+from interfaces.hl7 import ack, er7, mllp, refusals
 from interfaces.hl7.ack import Header, Problem, Unsupported
+from interfaces.hl7.er7 import Message
 from interfaces.hl7.inbound import reader_for
 from interfaces.hl7.reading import Context, Outcome, placed
 from interfaces.models import Endpoint, InboundMessage, Protocol
@@ -113,7 +114,9 @@ def _apply(pk: int, *, oversize: bool) -> InboundMessage:
     raw = bytes(message.raw)
     header = ack.header_of(raw, None)
     control_id = new_control_id()
-    with working_for(f"{endpoint.name} {message.peer}" if endpoint else message.peer):
+    parsed: Message | None = None
+    # With its number, by which the console finds what a message did.
+    with working_for(f"{endpoint.name} {message.peer} in:{pk}" if endpoint else message.peer):
         try:
             # What has no usable header is rejected (AR) whatever else is wrong with it.
             endpoint = check_header(header, endpoint, raw, oversize=oversize)
@@ -127,9 +130,11 @@ def _apply(pk: int, *, oversize: bool) -> InboundMessage:
             problem = ack.problem_of(placed(error))
             _note_refusal(message, endpoint, problem)
             verdict = _refusal(header, problem, control_id, InboundState.REJECTED)
+            _open_case(message, endpoint, problem, parsed, header)
         except DataError:
             problem = Problem("AE", "102", "", "A value is longer or larger than the record can hold.")
             verdict = _refusal(header, problem, control_id, InboundState.REJECTED)
+            _open_case(message, endpoint, problem, parsed, header)
         except (OperationalError, IntegrityError, InterfaceError):
             raise
         except Exception as error:  # the edge of the listener: one message must not stop the others
@@ -137,6 +142,9 @@ def _apply(pk: int, *, oversize: bool) -> InboundMessage:
             verdict = _refusal(header, ack.INTERNAL_ERROR, control_id, InboundState.FAILED)
         else:
             verdict = _acceptance(header, outcome, control_id)
+            cases.solve_topic(
+                refusals.BY_TOPIC, refusals.topic(parsed, header.kind, endpoint), by=endpoint.user
+            )
     faults.point("after_effect_before_mark")
     message.type = header.kind
     engine.settle(message, verdict)
@@ -204,6 +212,20 @@ def _refusal(header: Header, problem: Problem, control_id: str, status: InboundS
         status, problem.ack_code, ack.build(header, problem.ack_code, control_id=control_id, problem=problem),
         error_code=problem.code, error_location=problem.location, error_text=problem.text,
     )  # fmt: skip
+
+
+def _open_case(
+    message: InboundMessage,
+    endpoint: Endpoint | None,
+    problem: Problem,
+    parsed: Message | None,
+    header: Header,
+) -> None:
+    """What we answered AE waits here for a person, or for the same thing to come again and fit. An AR is the
+    sender's to put right."""
+    if endpoint is not None and problem.ack_code == "AE":
+        new = refusals.case_of(problem, parsed, header.kind, endpoint)
+        cases.open_case(new, endpoint=endpoint, inbound=message)
 
 
 def _note_refusal(message: InboundMessage, endpoint: Endpoint | None, problem: Problem) -> None:
