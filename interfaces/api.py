@@ -38,7 +38,7 @@ class InboundViewSet(RecordViewSet):
     fetch = staticmethod(inbound_for)
 
     def get_queryset(self) -> QuerySet[InboundMessage]:
-        return InboundMessage.objects.defer("raw", "ack").order_by("-id")
+        return InboundMessage.objects.order_by("-id")
 
     @extend_schema(request=None)
     @action(detail=True, methods=["post"])
@@ -73,7 +73,7 @@ class OutboundViewSet(RecordViewSet):
     fetch = staticmethod(outbound_for)
 
     def get_queryset(self) -> QuerySet[OutboundMessage]:
-        return OutboundMessage.objects.defer("raw", "answer").order_by("-id")
+        return OutboundMessage.objects.order_by("-id")
 
     @extend_schema(request=None)
     @action(detail=True, methods=["post"])

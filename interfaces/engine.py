@@ -4,18 +4,20 @@ Nothing here knows a wire format. The tables are the truth; Celery and the liste
 """
 
 import hashlib
+import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, IntegrityError, connection, transaction
-from django.db.models import F, Q
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
 from interfaces.models import Endpoint, InboundMessage, OnAmbiguous, OutboundMessage, Protocol
+from interfaces.models_bodies import Part, keep_attachments, keep_body, take_out, today
 from interfaces.states import InboundState, OutboundState
 from ris.core.identifiers import new_control_id
 from ris.events.models import Event
@@ -25,9 +27,9 @@ log = logging.getLogger(__name__)
 BACK_OFF = (1, 2, 5, 10, 30, 60)  # seconds; the last one for ever
 
 
-def back_off(failures: int, jitter: float) -> timedelta:
+def back_off(failures: int, jitter: float, steps: Sequence[int] = BACK_OFF) -> timedelta:
     """How long to wait after the `failures`th failure; `jitter` in [0, 1) spreads partners over a quarter more."""
-    seconds = BACK_OFF[min(max(failures, 1), len(BACK_OFF)) - 1]
+    seconds = steps[min(max(failures, 1), len(steps)) - 1]
     return timedelta(seconds=seconds * (1 + jitter / 4))
 
 
@@ -60,37 +62,63 @@ class Verdict:
     accession_number: str = ""
 
 
+# One statement, one commit: the row, its bytes, and whether the sender had used its control id for other bytes.
+_STORE = """
+WITH stored AS (
+    INSERT INTO interfaces_inboundmessage (
+        endpoint_id, received_at, stored_on, peer, digest, sender, control_id, type, control_id_reused,
+        status, attempts, repeats, ack_code, error_code, error_location, error_text, accession_number)
+    SELECT %(endpoint)s, %(at)s, %(day)s, %(peer)s, %(digest)s, %(sender)s, %(control_id)s, %(type)s,
+        %(control_id)s <> '' AND EXISTS (
+            SELECT FROM interfaces_inboundmessage earlier
+            WHERE earlier.sender = %(sender)s AND earlier.control_id = %(control_id)s
+                AND earlier.digest <> %(digest)s),
+        'received', 0, 0, '', '', '', '', ''
+    ON CONFLICT DO NOTHING
+    RETURNING id, control_id_reused
+), kept AS (
+    INSERT INTO interfaces_messagebody (message_id, part, stored_on, content, cuts)
+    SELECT id, 'in', %(day)s, %(content)s, %(cuts)s FROM stored
+)
+SELECT id, control_id_reused FROM stored
+"""
+
+
 def store(arrival: Arrival) -> tuple[InboundMessage, bool]:
-    """Keep the bytes: one INSERT of its own is commit 1. Returns (message, is it new).
+    """Keep the bytes: commit 1. Returns (message, is it new).
 
     The same bytes under the same control id of the same sender are the message we have, unless it was
     refused: then it gets another try. Other bytes under a used id are a new message, flagged: EMRs start
     their numbers again.
     """
     digest = hashlib.sha256(arrival.raw).digest()
-    reused = False
-    if arrival.control_id:
-        earlier = InboundMessage.objects.filter(sender=arrival.sender, control_id=arrival.control_id)
-        for pk, status, known in earlier.values_list("pk", "status", "digest"):
-            if bytes(known) != digest:
-                reused = True
-            elif status in (InboundState.RECEIVED, InboundState.PROCESSED):
-                return InboundMessage.objects.get(pk=pk), False
-    try:
-        message = InboundMessage.objects.create(
-            endpoint=arrival.endpoint, peer=arrival.peer[:64], raw=arrival.raw, digest=digest,
-            sender=arrival.sender, control_id=arrival.control_id, type=arrival.type, control_id_reused=reused,
-        )  # fmt: skip
-    except IntegrityError:
-        # The same message came on two connections at once; the other one was first.
+    now, day = timezone.now(), today()
+    content, cuts, large = take_out(arrival.raw)
+    values = {
+        "endpoint": arrival.endpoint.pk if arrival.endpoint else None, "at": now, "day": day,
+        "peer": arrival.peer[:64], "digest": digest, "sender": arrival.sender, "control_id": arrival.control_id,
+        "type": arrival.type, "content": content, "cuts": json.dumps(cuts) if cuts else None,
+    }  # fmt: skip
+    with transaction.atomic(savepoint=False) if large else nullcontext(), connection.cursor() as cursor:
+        keep_attachments(large, day)
+        cursor.execute(_STORE, values)
+        row = cursor.fetchone()
+    if row is None:
+        # It came before, or on two connections at once and the other one was first.
         return (
-            InboundMessage.objects.exclude(status__in=[InboundState.REJECTED, InboundState.FAILED]).get(
-                sender=arrival.sender, control_id=arrival.control_id, digest=digest
-            ),
-            False,
-        )
+            InboundMessage.objects.exclude(status__in=[InboundState.REJECTED, InboundState.FAILED])
+            .select_related("endpoint__user")
+            .get(sender=arrival.sender, control_id=arrival.control_id, digest=digest)
+        ), False
+    pk, reused = row
     if reused:
-        log.warning("inbound message %s: its control id had been used for other bytes", message.pk)
+        log.warning("inbound message %s: its control id had been used for other bytes", pk)
+    message = InboundMessage(
+        pk=pk, endpoint=arrival.endpoint, received_at=now, stored_on=day, peer=arrival.peer[:64], digest=digest,
+        sender=arrival.sender, control_id=arrival.control_id, type=arrival.type, control_id_reused=reused,
+    )  # fmt: skip
+    message._state.adding = False
+    message.hold_bytes(Part.IN, arrival.raw)
     return message, True
 
 
@@ -107,22 +135,42 @@ def lock_received(pk: int) -> InboundMessage | None:
     return message if message.status == InboundState.RECEIVED else None
 
 
+_SETTLE = """
+WITH settled AS (
+    UPDATE interfaces_inboundmessage SET
+        status = %(status)s, type = %(type)s, processed_at = %(at)s, attempts = attempts + 1,
+        ack_code = %(ack_code)s, error_code = %(error_code)s, error_location = %(error_location)s,
+        error_text = %(error_text)s, patient_id = %(patient)s, accession_number = %(accession_number)s
+    WHERE id = %(pk)s
+)
+INSERT INTO interfaces_messagebody (message_id, part, stored_on, content)
+VALUES (%(pk)s, 'in_answer', %(day)s, %(ack)s)
+ON CONFLICT (message_id, part, stored_on) DO UPDATE SET content = excluded.content
+"""
+
+
 def settle(message: InboundMessage, verdict: Verdict) -> None:
     """Write the outcome and its answer in the transaction of the verb: commit 2."""
     message.status = verdict.status
     message.processed_at = timezone.now()
     message.attempts += 1
     message.ack_code = verdict.ack_code
-    message.ack = verdict.ack
     message.error_code = verdict.error_code
     message.error_location = verdict.error_location[:40]
     message.error_text = verdict.error_text[:300]
     message.patient_id = verdict.patient_id
     message.accession_number = verdict.accession_number[:64]
-    message.save(
-        update_fields=["status", "processed_at", "attempts", "ack_code", "ack", "error_code", "error_location",
-                       "error_text", "patient", "accession_number"]
-    )  # fmt: skip
+    message.hold_bytes(Part.IN_ANSWER, verdict.ack)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _SETTLE,
+            {
+                "pk": message.pk, "day": message.stored_on, "status": message.status, "type": message.type,
+                "at": message.processed_at, "ack_code": message.ack_code, "error_code": message.error_code,
+                "error_location": message.error_location, "error_text": message.error_text,
+                "patient": message.patient_id, "accession_number": message.accession_number, "ack": verdict.ack,
+            },
+        )  # fmt: skip
 
 
 def reopen(message: InboundMessage) -> None:
@@ -184,17 +232,21 @@ def enqueue(new: NewMessage) -> OutboundMessage | None:
     if new.event is not None and told.exists():
         return None
     control_id = new_control_id()
-    message = OutboundMessage.objects.create(
+    message = OutboundMessage(
         endpoint=new.endpoint, event=new.event, purpose=new.purpose[:80], type=new.type, key=new.key[:80],
-        control_id=control_id, raw=new.render(control_id), patient_id=new.patient_id,
-        accession_number=new.accession_number,
+        control_id=control_id, patient_id=new.patient_id, accession_number=new.accession_number,
     )  # fmt: skip
+    message.raw = new.render(control_id)
+    message.save()
     wake_sender(new.endpoint.pk)
     return message
 
 
 def wake_sender(endpoint_id: int) -> None:
-    """Have a worker drain the queue once this transaction is committed. Lost wake-ups are swept up."""
+    """Have the queue sent once this transaction is committed: a sender that listens hears of it at once, and a
+    worker is asked in case none does. Lost wake-ups are swept up."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [WAKE_UP, str(endpoint_id)])
     transaction.on_commit(lambda: _ask_for_delivery(endpoint_id))
 
 
@@ -207,33 +259,31 @@ def _ask_for_delivery(endpoint_id: int) -> None:
         log.warning("the broker does not answer; the sweep will have endpoint %s served", endpoint_id)
 
 
+#: The channel on which senders listen for endpoints that have something to send.
+WAKE_UP = "interfaces_outbound"
 _SENDER_LOCK = 2575
 
 
-@contextmanager
-def sole_sender(endpoint_id: int) -> Iterator[bool]:
+def take_line(endpoint_id: int) -> bool:
     """True for the one session in the cluster that may send to this partner now.
 
-    The lock lives as long as the database session: a killed worker frees it by dying.
+    The lock lives as long as the database session: a killed sender frees it by dying, and one that was
+    stopped finds its session gone when it wakes.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [_SENDER_LOCK, endpoint_id])
         (held,) = cursor.fetchone()
-    try:
-        yield held
-    finally:
-        if held:
-            try:
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_SENDER_LOCK, endpoint_id])
-            except DatabaseError:
-                # The session is gone, and the lock with it.
-                connection.close()
+    return bool(held)
+
+
+def leave_line(endpoint_id: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_SENDER_LOCK, endpoint_id])
 
 
 # The oldest message whose turn it is: no earlier open one of its key holds it back.
 _DUE = """
-SELECT m.id FROM interfaces_outboundmessage m
+SELECT m.* FROM interfaces_outboundmessage m
 WHERE m.endpoint_id = %s AND m.status IN ('queued', 'sent') AND m.next_attempt_at <= %s AND NOT EXISTS (
     SELECT 1 FROM interfaces_outboundmessage earlier
     WHERE earlier.endpoint_id = m.endpoint_id AND earlier.key = m.key AND earlier.id < m.id
@@ -242,27 +292,32 @@ ORDER BY m.id LIMIT 1
 """
 
 
-def next_due(endpoint_id: int, *, at: datetime) -> OutboundMessage | None:
-    with connection.cursor() as cursor:
-        cursor.execute(_DUE, [endpoint_id, at])
-        row = cursor.fetchone()
-    return OutboundMessage.objects.get(pk=row[0]) if row else None
+#: The same where any earlier open message holds it back.
+_DUE_IN_ONE_ROW = _DUE.replace("AND earlier.key = m.key ", "")
+
+
+def next_due(endpoint_id: int, *, at: datetime, strict: bool = False) -> OutboundMessage | None:
+    due = OutboundMessage.objects.raw(_DUE_IN_ONE_ROW if strict else _DUE, [endpoint_id, at])
+    return next(iter(due), None)
 
 
 def endpoints_with_due_messages(*, at: datetime) -> list[int]:
-    return list(
-        Endpoint.objects.filter(paused=False, active=True, next_attempt_at__lte=at)
-        .filter(
-            outbound__status__in=[OutboundState.QUEUED, OutboundState.SENT], outbound__next_attempt_at__lte=at
-        )
-        .order_by("pk")
-        .values_list("pk", flat=True)
-        .distinct()
+    due = OutboundMessage.objects.filter(
+        endpoint=OuterRef("pk"),
+        status__in=[OutboundState.QUEUED, OutboundState.SENT],
+        next_attempt_at__lte=at,
     )
+    served = Endpoint.objects.filter(paused=False, active=True, next_attempt_at__lte=at)
+    return list(served.filter(Exists(due)).order_by("pk").values_list("pk", flat=True))
 
 
 def may_send(message: OutboundMessage, endpoint: Endpoint) -> bool:
     """False for a message whose sender died before the answer, where a repeat could do harm: it is held."""
+    if not message.raw:
+        # Accepted long ago and sent again by a person while the month of its bytes was dropped.
+        _change(message, OutboundState.QUEUED, OutboundState.SENT, status=OutboundState.HELD,
+                error_class="operator", error_text="Its bytes have been removed; it cannot be sent again.")  # fmt: skip
+        return False
     if message.status == OutboundState.QUEUED or endpoint.on_ambiguous == OnAmbiguous.RESEND:
         return True
     _change(message, OutboundState.SENT, status=OutboundState.HELD, error_class="no_answer",
@@ -272,49 +327,97 @@ def may_send(message: OutboundMessage, endpoint: Endpoint) -> bool:
 
 def mark_sent(message: OutboundMessage) -> bool:
     """Note the attempt before the first byte leaves. False when a person took the message meanwhile."""
-    return _change(
+    sent = _change(
         message, OutboundState.QUEUED, OutboundState.SENT,  # `sent`: its sender died before the answer
         status=OutboundState.SENT, attempts=F("attempts") + 1, sent_at=timezone.now(),
     )  # fmt: skip
+    message.attempts += sent
+    return sent
 
 
-def mark_accepted(message: OutboundMessage, *, code: str, answer: bytes) -> None:
-    _change(message, OutboundState.SENT, status=OutboundState.ACCEPTED, ack_code=code, answer=answer,
-            answered_at=timezone.now(), error_class="", error_text="")  # fmt: skip
+# Each outcome belongs to one attempt: False when another sender has made a newer one since.
+
+
+def mark_accepted(message: OutboundMessage, *, code: str, answer: bytes) -> bool:
+    return _outcome(message, answer, status=OutboundState.ACCEPTED, ack_code=code, answered_at=timezone.now(),
+                    error_class="", error_text="")  # fmt: skip
 
 
 def mark_refused(
     message: OutboundMessage, *, code: str, answer: bytes, text: str, retry_in: timedelta | None
-) -> None:
+) -> bool:
     """AE or AR came. With `retry_in` it is tried again; else it waits for a person and holds back its key only."""
-    _change(
-        message, OutboundState.SENT,
-        status=OutboundState.REJECTED if retry_in is None else OutboundState.QUEUED,
-        ack_code=code, answer=answer, answered_at=timezone.now(), refusals=F("refusals") + 1,
+    return _outcome(
+        message, answer, status=OutboundState.REJECTED if retry_in is None else OutboundState.QUEUED,
+        ack_code=code, answered_at=timezone.now(), refusals=F("refusals") + 1,
         next_attempt_at=timezone.now() + (retry_in or timedelta()), error_class="refused", error_text=text[:300],
     )  # fmt: skip
 
 
 def mark_unanswered(
     message: OutboundMessage, endpoint: Endpoint, *, answer: bytes | None, text: str, retry_in: timedelta
-) -> None:
+) -> bool:
     """The bytes left, but no answer that is ours came back."""
-    _change(
-        message, OutboundState.SENT,
+    return _outcome(
+        message, answer,
         status=OutboundState.QUEUED if endpoint.on_ambiguous == OnAmbiguous.RESEND else OutboundState.HELD,
-        answer=answer, next_attempt_at=timezone.now() + retry_in, error_class="no_answer", error_text=text[:300],
+        next_attempt_at=timezone.now() + retry_in, error_class="no_answer", error_text=text[:300],
     )  # fmt: skip
 
 
-def _change(message: OutboundMessage, *before: str, **values: object) -> bool:
-    """One conditional UPDATE; False when the row was not in one of the states `before`."""
-    return bool(OutboundMessage.objects.filter(pk=message.pk, status__in=before).update(**values))
+def _outcome(message: OutboundMessage, answer: bytes | None, **values: object) -> bool:
+    return _change(message, OutboundState.SENT, answer=answer, attempt=message.attempts, **values)
+
+
+@transaction.atomic
+def answered_later(control_id: str, *, code: str, answer: bytes, text: str) -> OutboundMessage | None:
+    """The application's answer to a message whose commit we have (enhanced mode). None: we know no such message."""
+    message = OutboundMessage.objects.select_for_update().filter(control_id=control_id).first()
+    if message is None:
+        return None
+    if code in ("AA", "CA"):
+        _change(
+            message, OutboundState.SENT, OutboundState.ACCEPTED, answer=answer, status=OutboundState.ACCEPTED,
+            ack_code=code, answered_at=timezone.now(), error_class="", error_text="",
+        )  # fmt: skip
+    else:
+        _change(
+            message, OutboundState.SENT, OutboundState.ACCEPTED, answer=answer, status=OutboundState.REJECTED,
+            ack_code=code, answered_at=timezone.now(), refusals=F("refusals") + 1, error_class="refused",
+            error_text=text[:300],
+        )  # fmt: skip
+    return message
+
+
+def _change(
+    message: OutboundMessage,
+    *before: str,
+    answer: bytes | None = None,
+    attempt: int | None = None,
+    **values: object,
+) -> bool:
+    """One conditional UPDATE; False when the row was not in one of the states `before`, or not of this attempt."""
+    rows = OutboundMessage.objects.filter(pk=message.pk, status__in=before)
+    if attempt is not None:
+        rows = rows.filter(attempts=attempt)
+    with transaction.atomic(savepoint=False):
+        changed = rows.update(**values)
+        if changed and answer:
+            keep_body(message.pk, Part.OUT_ANSWER, message.stored_on, answer)
+    return bool(changed)
 
 
 def line_up(endpoint: Endpoint) -> None:
-    """The partner answered."""
+    """The partner answered. Written at most once a second while all is well."""
+    now = timezone.now()
+    if (
+        not endpoint.failures
+        and endpoint.last_answer_at
+        and now - endpoint.last_answer_at < timedelta(seconds=1)
+    ):
+        return
     Endpoint.objects.filter(pk=endpoint.pk).update(
-        failures=0, down_since=None, last_answer_at=timezone.now(), last_error=""
+        failures=0, down_since=None, last_answer_at=now, last_error=""
     )
 
 

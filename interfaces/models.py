@@ -8,8 +8,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from interfaces.states import INBOUND_FLOW, OPEN, OUTBOUND_FLOW, InboundState, OutboundState
-from ris.core.guards import never_deleted
+from interfaces.models_bodies import Message, Part, found_by_error, kept_for_years
+from interfaces.states import IN_OPEN, INBOUND_FLOW, OPEN, OUTBOUND_FLOW, InboundState, OutboundState
 from ris.events.models import Event
 
 
@@ -104,16 +104,18 @@ class Endpoint(models.Model):
         return str(value)
 
 
-class InboundMessage(models.Model):
+class InboundMessage(Message):
     """One message as it came in: bytes first, then what we understood, then what we answered."""
 
     flow = INBOUND_FLOW
+    parts = Part.IN, Part.IN_ANSWER
 
     #: Empty when nobody is known to send so.
-    endpoint = models.ForeignKey(Endpoint, on_delete=models.PROTECT, null=True, related_name="inbound")
+    endpoint = models.ForeignKey(
+        Endpoint, on_delete=models.PROTECT, null=True, related_name="inbound", db_index=False
+    )
     received_at = models.DateTimeField(default=timezone.now)
     peer = models.CharField(max_length=64, blank=True)
-    raw = models.BinaryField()
     digest = models.BinaryField()
     #: MSH-3 and MSH-4: with the control id, who says this is which message.
     sender = models.CharField(max_length=510, blank=True)
@@ -126,7 +128,6 @@ class InboundMessage(models.Model):
 
     # The answer is an axis of its own.
     ack_code = models.CharField(max_length=2, blank=True)
-    ack = models.BinaryField(null=True)
     #: How often the same bytes came again and were answered with the stored answer.
     repeats = models.PositiveIntegerField(default=0)
     #: The sender had used this control id before for other bytes.
@@ -137,7 +138,9 @@ class InboundMessage(models.Model):
     error_text = models.CharField(max_length=300, blank=True)
 
     # What a person searches by.
-    patient = models.ForeignKey("patients.Patient", on_delete=models.PROTECT, null=True, related_name="+")
+    patient = models.ForeignKey(
+        "patients.Patient", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
     accession_number = models.CharField(max_length=64, blank=True)
 
     class Meta:
@@ -153,26 +156,40 @@ class InboundMessage(models.Model):
             # The monitor, newest first, by state.
             models.Index(fields=["status", "-id"], name="inbound_by_status"),
             # "Has this control id been used?"
-            models.Index(fields=["sender", "control_id"], name="inbound_by_control_id"),
+            models.Index(fields=["control_id", "sender"], name="inbound_by_control_id"),
             # Recovery: stored, not applied.
             models.Index(fields=["id"], condition=Q(status=InboundState.RECEIVED), name="inbound_unapplied"),
             models.Index(fields=["patient", "-id"], name="inbound_by_patient"),
             models.Index(
                 fields=["accession_number"], condition=~Q(accession_number=""), name="inbound_by_accession"
             ),
+            models.Index(fields=["endpoint", "-id"], name="inbound_by_endpoint"),
+            models.Index(fields=["type", "-id"], name="inbound_by_type"),
+            models.Index(fields=["received_at"], name="inbound_by_time"),
+            found_by_error("inbound_by_error"),
         ]
-        triggers = [INBOUND_FLOW.trigger(), never_deleted()]
+        triggers = [INBOUND_FLOW.trigger(), kept_for_years("received_at", IN_OPEN)]
 
     def __str__(self) -> str:
         return f"{self.type} {self.control_id}"
 
+    @property
+    def ack(self) -> bytes:
+        """Our answer; b"" before there is one."""
+        return self._read(Part.IN_ANSWER)
 
-class OutboundMessage(models.Model):
+    @ack.setter
+    def ack(self, value: bytes) -> None:
+        self._note(Part.IN_ANSWER, value)
+
+
+class OutboundMessage(Message):
     """One message to one partner, rendered once; every attempt sends these bytes."""
 
     flow = OUTBOUND_FLOW
+    parts = Part.OUT, Part.OUT_ANSWER
 
-    endpoint = models.ForeignKey(Endpoint, on_delete=models.PROTECT, related_name="outbound")
+    endpoint = models.ForeignKey(Endpoint, on_delete=models.PROTECT, related_name="outbound", db_index=False)
     event = models.ForeignKey(Event, on_delete=models.PROTECT, null=True, related_name="+")
     #: What of the event this message tells, as "ORM^O01 NW A26000012": one fact may need several messages.
     purpose = models.CharField(max_length=80)
@@ -181,7 +198,6 @@ class OutboundMessage(models.Model):
     #: What is kept in order: the accession number.
     key = models.CharField(max_length=80)
     control_id = models.CharField(max_length=20, unique=True)
-    raw = models.BinaryField()
     created_at = models.DateTimeField(default=timezone.now)
     status = models.CharField(max_length=10, choices=OutboundState, default=OutboundState.QUEUED)
     attempts = models.PositiveIntegerField(default=0)
@@ -191,13 +207,14 @@ class OutboundMessage(models.Model):
     sent_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
     ack_code = models.CharField(max_length=2, blank=True)
-    answer = models.BinaryField(null=True)
     #: Kind of the last trouble: "connect", "no_answer", "refused", "operator"; the retry looks only at this.
     error_class = models.CharField(max_length=20, blank=True)
     error_text = models.CharField(max_length=300, blank=True)
     note = models.CharField(max_length=200, blank=True)
 
-    patient = models.ForeignKey("patients.Patient", on_delete=models.PROTECT, null=True, related_name="+")
+    patient = models.ForeignKey(
+        "patients.Patient", on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
     accession_number = models.CharField(max_length=64, blank=True)
 
     class Meta:
@@ -222,13 +239,29 @@ class OutboundMessage(models.Model):
             models.Index(fields=["status", "-id"], name="outbound_by_status"),
             models.Index(fields=["patient", "-id"], name="outbound_by_patient"),
             models.Index(fields=["accession_number"], name="outbound_by_accession"),
+            models.Index(fields=["endpoint", "-id"], name="outbound_by_endpoint"),
+            models.Index(fields=["type", "-id"], name="outbound_by_type"),
+            models.Index(fields=["created_at"], name="outbound_by_time"),
+            found_by_error("outbound_by_error"),
         ]
-        triggers = [OUTBOUND_FLOW.trigger(), never_deleted()]
+        triggers = [OUTBOUND_FLOW.trigger(), kept_for_years("created_at", OPEN)]
 
     def __str__(self) -> str:
         return f"{self.type} {self.control_id} to {self.endpoint}"
 
+    @property
+    def answer(self) -> bytes:
+        """The partner's newest answer; b"" before there is one."""
+        return self._read(Part.OUT_ANSWER)
 
+    @answer.setter
+    def answer(self, value: bytes | None) -> None:
+        self._note(Part.OUT_ANSWER, value)
+
+
+from interfaces.models_bodies import Attachment as Attachment  # noqa: E402
+from interfaces.models_bodies import MessageBody as MessageBody  # noqa: E402
+from interfaces.models_bodies import Removal as Removal  # noqa: E402
 from interfaces.models_dicom import ReceivedDataset as ReceivedDataset  # noqa: E402
 from interfaces.models_watch import Alarm as Alarm  # noqa: E402
 from interfaces.models_watch import AlarmRule as AlarmRule  # noqa: E402

@@ -23,6 +23,9 @@ INBOUND_FLOW = Flow(
     }
 )
 
+#: A message in one of these waits for us or for a person.
+IN_OPEN = (_IN.RECEIVED, _IN.REJECTED, _IN.FAILED)
+
 
 class OutboundState(models.TextChoices):
     QUEUED = "queued", "Queued"
@@ -41,7 +44,8 @@ OUTBOUND_FLOW = Flow(
         _OUT.SENT: frozenset({_OUT.QUEUED, _OUT.ACCEPTED, _OUT.REJECTED, _OUT.HELD}),
         _OUT.REJECTED: frozenset({_OUT.QUEUED, _OUT.DISCARDED}),
         _OUT.HELD: frozenset({_OUT.QUEUED, _OUT.DISCARDED}),
-        _OUT.ACCEPTED: frozenset({_OUT.QUEUED}),
+        # Taken over (CA), then refused by the application behind it.
+        _OUT.ACCEPTED: frozenset({_OUT.QUEUED, _OUT.REJECTED}),
         _OUT.DISCARDED: frozenset(),
     }
 )

@@ -90,15 +90,13 @@ def needing_somebody() -> int:
 
 def inbound(status: str = "", endpoint: int | None = None, text: str = "") -> QuerySet[InboundMessage]:
     """Messages that came in, newest first. `text` is a control id, an accession number, an MRN or part of an error."""
-    rows = InboundMessage.objects.defer("raw", "ack").select_related("endpoint", "patient").order_by("-id")
+    rows = InboundMessage.objects.select_related("endpoint", "patient").order_by("-id")
     return _narrowed(rows, status, endpoint, text)
 
 
 def outbound(status: str = "", endpoint: int | None = None, text: str = "") -> QuerySet[OutboundMessage]:
     """Messages that go out, newest first; `text` as for `inbound`."""
-    rows = (
-        OutboundMessage.objects.defer("raw", "answer").select_related("endpoint", "patient").order_by("-id")
-    )
+    rows = OutboundMessage.objects.select_related("endpoint", "patient").order_by("-id")
     return _narrowed(rows, status, endpoint, text)
 
 

@@ -50,6 +50,10 @@ def grant(role: str) -> None:
         "changing": sql.SQL(", ").join(tables[False]),
         "append_only": sql.SQL(", ").join(tables[True]),
     }
+    for model in apps.get_models():
+        # Functions of the owner's, each made for one purpose, that a model names.
+        for function in getattr(model, "may_call", ()):
+            statements.append(f"GRANT EXECUTE ON FUNCTION {function} TO {{role}}")
     with transaction.atomic(), connection.cursor() as cursor:
         for statement in statements:
             if tables[True] or "{append_only}" not in statement:
