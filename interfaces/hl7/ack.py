@@ -149,34 +149,49 @@ def header_of(raw: bytes, message: Message | None) -> Header:
         return Header()
 
 
-def build(
-    header: Header, code: str, *, control_id: str, problem: Problem | None = None, at: datetime | None = None
-) -> bytes:
-    """An ACK to the message `header` came from. `code` is MSA-1."""
-    version = header.version if re.fullmatch(r"2\.[1-9](\.[0-9])?", header.version) else "2.3.1"
+def version_of(header: Header) -> str:
+    """The version to answer in: the message's own, when it is one."""
+    return header.version if re.fullmatch(r"2\.[1-9](\.[0-9])?", header.version) else "2.3.1"
+
+
+def answer_header(
+    header: Header, kind: tuple[str, str, str], *, control_id: str, at: datetime | None = None, body: str = ""
+) -> str:
+    """MSH of an answer: sender and receiver change places; `kind` is MSH-9, its structure from 2.5 on.
+
+    `body` is what follows, to see whether its letters need their set named.
+    """
+    version = version_of(header)
     modern = version >= "2.5"
-    answer_type = ["ACK", header.trigger, "ACK"] if modern else ["ACK", header.trigger]
-    # A name echoed with other than ASCII letters needs its set named.
     names = (
+        body,
         header.receiving_application,
         header.receiving_facility,
         header.sending_application,
         header.sending_facility,
     )
-    msh = er7.header(
+    return er7.header(
         {
             3: er7.Raw(header.receiving_application or "LIGHTBOX"),
             4: er7.Raw(header.receiving_facility),
             5: er7.Raw(header.sending_application),
             6: er7.Raw(header.sending_facility),
             7: (at or datetime.now(UTC)).strftime("%Y%m%d%H%M%S+0000" if modern else "%Y%m%d%H%M%S"),
-            9: answer_type,
+            9: kind if modern else kind[:2],
             10: control_id,
             11: header.processing_id or "P",
             12: version,
             18: "" if all(name.isascii() for name in names) else "UNICODE UTF-8",
         }
     )
+
+
+def build(
+    header: Header, code: str, *, control_id: str, problem: Problem | None = None, at: datetime | None = None
+) -> bytes:
+    """An ACK to the message `header` came from. `code` is MSA-1."""
+    msh = answer_header(header, ("ACK", header.trigger, "ACK"), control_id=control_id, at=at)
+    modern = version_of(header) >= "2.5"
     text = problem.text if problem else ""
     if problem and problem.location:
         text = f"{problem.location}: {text}"

@@ -1,6 +1,6 @@
 """Segments to typed things: names, numbers, people, places. What several message types read alike."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -9,10 +9,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from interfaces import engine
-from interfaces.hl7 import codes, er7, times
+from interfaces.hl7 import codemaps, codes, er7, times
 from interfaces.hl7.ack import Header
 from interfaces.hl7.er7 import Message, Repetition, Segment
-from interfaces.models import Endpoint
+from interfaces.models import CodeTable, Endpoint, InboundMessage
 from ris.accounts.models import User
 from ris.core.errors import BadValue, MissingData, RisError
 from ris.core.names import PersonName
@@ -28,6 +28,7 @@ class Context:
 
     endpoint: Endpoint
     header: Header
+    inbound: InboundMessage | None = None
 
     @property
     def by(self) -> User:
@@ -66,6 +67,8 @@ class Outcome:
 
     patient: Patient | None = None
     accession_number: str = ""
+    #: Makes the answer from the header and a control id where it is more than an ACK (ORR, RSP).
+    answer: Callable[[Header, str], bytes] | None = None
 
 
 def required(message: Message, name: str) -> Segment:
@@ -178,7 +181,7 @@ def new_patient(message: Message, context: Context) -> NewPatient:
     if pid.first(8).is_delete:
         details["sex"] = ""
     elif pid.first(8).get():
-        sex = codes.sex(pid.get(8))
+        sex = codes.sex(codemaps.ours(context.endpoint, CodeTable.SEX, pid.get(8)))
     if pid.first(11).is_delete:
         details["address"] = ""
     elif address := _address(pid.first(11)):
@@ -254,7 +257,9 @@ def visit(message: Message, patient: Patient, context: Context) -> Visit | None:
         NewVisit(
             number=number[:64],
             authority=(source.get(4) or context.authority)[:64],
-            patient_class=codes.patient_class(pv1.get(2)),
+            patient_class=codes.patient_class(
+                codemaps.ours(context.endpoint, CodeTable.PATIENT_CLASS, pv1.get(2))
+            ),
             location=place(pv1.first(3))[:80],
             account=account[:64],
             attending=practitioner(pv1.first(7), context),
@@ -275,6 +280,8 @@ def practitioner(xcn: Repetition, context: Context) -> Practitioner | None:
     identifier, family, given = xcn.get(1), xcn.get(2), xcn.get(3)
     if not (identifier or family or given):
         return None
+    if identifier:
+        identifier = codemaps.ours(context.endpoint, CodeTable.PROVIDER, identifier)
     name = PersonName(
         family=family[:100], given=given[:100], middle=xcn.get(4)[:100], suffix=xcn.get(5)[:40],
         prefix=xcn.get(6)[:40],

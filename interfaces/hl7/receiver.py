@@ -125,7 +125,7 @@ def _apply(pk: int, *, oversize: bool) -> InboundMessage:
             read = reader_for(header.type, header.trigger)
             parsed.check_shape()
             with transaction.atomic():
-                outcome = read(parsed, Context(endpoint, header))
+                outcome = read(parsed, Context(endpoint, header, message))
         except RisError as error:
             problem = ack.problem_of(placed(error))
             _note_refusal(message, endpoint, problem)
@@ -201,8 +201,13 @@ def _header_problem(
 
 
 def _acceptance(header: Header, outcome: Outcome, control_id: str) -> Verdict:
+    answer = (
+        outcome.answer(header, control_id)
+        if outcome.answer
+        else ack.build(header, "AA", control_id=control_id)
+    )
     return Verdict(
-        InboundState.PROCESSED, "AA", ack.build(header, "AA", control_id=control_id),
+        InboundState.PROCESSED, "AA", answer,
         patient_id=outcome.patient.pk if outcome.patient else None, accession_number=outcome.accession_number,
     )  # fmt: skip
 
