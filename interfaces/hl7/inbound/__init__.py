@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from interfaces.hl7.ack import Unsupported
 from interfaces.hl7.er7 import Message
-from interfaces.hl7.inbound import adt, orm
+from interfaces.hl7.inbound import adt, orm, siu
 from interfaces.hl7.reading import Context, Outcome
 
 Reader = Callable[[Message, Context], Outcome]
@@ -18,6 +18,13 @@ READERS: dict[str, Reader] = {
     "ADT^A31": adt.person,
     "ORM^O01": orm.order,
     "OMG^O19": orm.order,
+    "SIU^S12": siu.book,
+    "SIU^S13": siu.move,
+    "SIU^S14": siu.move,
+    "SIU^S15": siu.cancel,
+    "SIU^S16": siu.cancel,
+    "SIU^S17": siu.cancel,
+    "SIU^S26": siu.missed,
 }
 _TYPES = {kind.split("^")[0] for kind in READERS}
 

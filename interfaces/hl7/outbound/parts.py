@@ -25,11 +25,17 @@ class Writer:
     control_id: str
     #: When the fact became true: ORC-9, EVN-2.
     at: datetime
+    #: For a kind of message that goes out in another version than the partner's others.
+    version_here: str = ""
+
+    @property
+    def version(self) -> str:
+        return self.version_here or self.endpoint.hl7_version
 
     @property
     def modern(self) -> bool:
-        """2.5 and later: offsets in times, MSH-9.3."""
-        return self.endpoint.hl7_version >= "2.5"
+        """2.5 and later: offsets in times, authorities with names."""
+        return self.version >= "2.5"
 
     def option(self, key: str) -> str:
         return profile.option(self.endpoint.profile, key)
@@ -57,10 +63,11 @@ class Writer:
                 5: endpoint.receiving_application,
                 6: endpoint.receiving_facility,
                 7: self.time(self.at),
-                9: kind if self.modern else kind[:2],
+                # The structure is named from 2.4 on; receivers of 2.3.1 compare the whole field.
+                9: kind if self.version >= "2.4" else kind[:2],
                 10: self.control_id,
                 11: "P",
-                12: endpoint.hl7_version,
+                12: self.version,
                 18: declared,
             }
         )
