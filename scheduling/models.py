@@ -1,6 +1,7 @@
 """PLANNED: when, where and for whom a room is taken."""
 
 from datetime import datetime
+from typing import ClassVar
 
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import ArrayField, DateTimeRangeField, RangeOperators
@@ -12,7 +13,7 @@ from ris.core.flow import StatusRecord
 from ris.core.guards import never_deleted
 from ris.department.models import Modality, Room
 from ris.orders.models import Order, RequestedProcedure
-from ris.patients.models import Patient
+from ris.patients.models import Patient, of_a_living_patient
 from scheduling.states import APPOINTMENT_FLOW, LIVE, ON_WORKLIST, STEP_FLOW, AppointmentStatus, StepStatus
 
 
@@ -70,6 +71,7 @@ class Appointment(StatusRecord):
     """A patient's time in a room for one order."""
 
     flow = APPOINTMENT_FLOW
+    visit_path: ClassVar[str] = "order__visit"
 
     status = models.CharField(max_length=20, choices=AppointmentStatus, default=AppointmentStatus.BOOKED)
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="appointments")
@@ -120,7 +122,7 @@ class Appointment(StatusRecord):
                 fields=["source", "placer_number"], condition=~Q(source=""), name="appointments_by_source"
             ),
         ]
-        triggers = [APPOINTMENT_FLOW.trigger(), never_deleted()]
+        triggers = [APPOINTMENT_FLOW.trigger(), never_deleted(), of_a_living_patient()]
 
     def __str__(self) -> str:
         return f"{self.order} {self.starts_at:%Y-%m-%d %H:%M} {self.room}"

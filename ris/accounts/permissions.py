@@ -16,6 +16,7 @@ RIGHTS: dict[str, frozenset[str]] = {
         "patient.view": {*_CLINICAL, _BILL},
         "patient.register": {_DESK, _TECH, _MAN, _SYS},
         "patient.update": {_DESK, _TECH, _MAN, _SYS},
+        "patient.merge": {_DESK, _MAN, _SYS},
         "order.view": {*_CLINICAL, _BILL, _REF},
         "order.place": {_DESK, _TECH, _RAD, _MAN, _REF, _SYS},
         "order.change": {_DESK, _TECH, _RAD, _MAN, _SYS},

@@ -22,7 +22,7 @@ from ris.department.models import CodeMapping, Facility, Laterality, Practitione
 from ris.events.outbox import record
 from ris.orders.models import Answer, Diagnosis, Order, RequestedProcedure, Side
 from ris.orders.states import OrderStatus, Priority
-from ris.patients.actions import survivor
+from ris.patients.actions import living
 from ris.patients.models import Patient, Visit
 
 
@@ -93,7 +93,7 @@ def place_order(new: NewOrder, *, by: User, at: datetime | None = None) -> Order
     """
     require(by, "order.place")
     moment = at or timezone.now()
-    patient = survivor(new.patient)
+    patient = living(new.patient)
     exam_type = new.procedure_type or find_procedure_type(new.code, sender=new.source)
     if exam_type is None and not new.code:
         raise MissingData("Pick the exam.", location="procedure_type")

@@ -1,6 +1,6 @@
 """ASKED: what a referrer wants done, and the procedures it comes to."""
 
-from typing import TypedDict
+from typing import ClassVar, TypedDict
 
 from django.conf import settings
 from django.db import models
@@ -10,7 +10,7 @@ from ris.core.flow import StatusRecord
 from ris.core.guards import never_deleted
 from ris.department.models import Facility, Practitioner, ProcedureType
 from ris.orders.states import ORDER_FLOW, OrderStatus, Priority
-from ris.patients.models import Patient, Visit
+from ris.patients.models import Patient, Visit, of_a_living_patient
 
 
 class Answer(TypedDict):
@@ -34,6 +34,8 @@ class Order(StatusRecord):
     """One request with one accession number (Imaging Service Request; one ORC/OBR pair)."""
 
     flow = ORDER_FLOW
+    #: It goes where its patient goes (ris.patients.merge_actions).
+    visit_path: ClassVar[str] = "visit"
 
     status = models.CharField(max_length=20, choices=OrderStatus, default=OrderStatus.REQUESTED)
     facility = models.ForeignKey(Facility, on_delete=models.PROTECT, related_name="orders")
@@ -107,7 +109,7 @@ class Order(StatusRecord):
             # A patient's timeline.
             models.Index(fields=["patient", "-ordered_at"], name="order_by_patient"),
         ]
-        triggers = [ORDER_FLOW.trigger(), never_deleted()]
+        triggers = [ORDER_FLOW.trigger(), never_deleted(), of_a_living_patient()]
 
     def __str__(self) -> str:
         return self.accession_number

@@ -4,9 +4,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from ris.accounts.models import User
@@ -17,6 +19,7 @@ from ris.core.names import PersonName, fold
 from ris.department.models import Facility, Practitioner
 from ris.events.outbox import record
 from ris.patients.models import Patient, PatientClass, PatientIdentifier, Sex, Visit
+from ris.patients.states import VisitStatus
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class NewPatient:
     birth_date: str = ""
     sex: str = Sex.UNKNOWN
     #: The other columns of Patient by name: phone, mobile, email, address, language, allergies, alerts ...
-    details: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,38 @@ class NewVisit:
     authority: str = ""
     patient_class: str = PatientClass.UNKNOWN
     location: str = ""
+    service: str = ""
     account: str = ""
     attending: Practitioner | None = None
     referring: Practitioner | None = None
+    admitting: Practitioner | None = None
     pregnancy: str = ""
     admitted_at: datetime | None = None
+    discharged_at: datetime | None = None
+
+
+class VisitEvent(StrEnum):
+    """What happened to a visit; the fact is `visit.<event>`."""
+
+    UPDATED = "updated"
+    ADMITTED = "admitted"
+    PREADMITTED = "preadmitted"
+    TRANSFERRED = "transferred"
+    TRANSFER_CANCELLED = "transfer_cancelled"
+    CLASS_CHANGED = "class_changed"
+    DISCHARGED = "discharged"
+    DISCHARGE_CANCELLED = "discharge_cancelled"
+    CANCELLED = "cancelled"
+
+
+#: The status an event leads to; the others leave it.
+_LEADS_TO = {
+    VisitEvent.ADMITTED: VisitStatus.ACTIVE,
+    VisitEvent.PREADMITTED: VisitStatus.PREADMIT,
+    VisitEvent.DISCHARGED: VisitStatus.DISCHARGED,
+    VisitEvent.DISCHARGE_CANCELLED: VisitStatus.ACTIVE,
+    VisitEvent.CANCELLED: VisitStatus.CANCELLED,
+}
 
 
 #: Columns a change may name.
@@ -56,6 +86,7 @@ CHANGEABLE = frozenset(
     [
         *["family", "given", "middle", "prefix", "suffix", "ideographic", "phonetic", "birth_date", "sex"],
         *["phone", "mobile", "email", "address", "language", "allergies", "alerts", "died_on", "restricted"],
+        *["aliases", "mothers_name", "race", "multiple_birth", "contacts", "coverages"],
     ]
 )
 
@@ -72,6 +103,11 @@ def survivor(patient: Patient) -> Patient:
     while patient.merged_into is not None:
         patient = patient.merged_into
     return patient
+
+
+def living(patient: Patient) -> Patient:
+    """The survivor as the database has it now; what is in hand may be older than a merge."""
+    return survivor(Patient.objects.select_related("merged_into").get(pk=patient.pk))
 
 
 @transaction.atomic
@@ -135,12 +171,14 @@ def update_patient(
 ) -> Patient:
     """Change what `changes` names and add the identifiers that are new; "" clears a column.
 
-    `version` is the one a person saw: Conflict when somebody else has changed the record since. `at` is
-    the sender's time: a message older than the newest applied one changes nothing. Recorded only when
-    something differs.
+    Raises Conflict for a record that was merged into another meanwhile: it stays as it was. `version` is the
+    one a person saw: Conflict when somebody else has changed the record since. `at` is the sender's time: a
+    message older than the newest applied one changes nothing. Recorded only when something differs.
     """
     require(by, "patient.update")
     patient = Patient.objects.select_for_update().get(pk=patient.pk)
+    if patient.merged_into_id is not None:
+        raise Conflict("This record has been merged into another one. Change that one.")
     if version is not None and version != patient.version:
         raise Conflict("Somebody changed this patient while you were typing. Compare, then save again.")
     if at is not None and patient.updated_at is not None and at < patient.updated_at:
@@ -151,10 +189,16 @@ def update_patient(
     changed = sorted(column for column, value in before.items() if getattr(patient, column) != value)
     if not patient.family:
         raise MissingData("Enter the family name.", location="family")
-    known = {(one.authority, one.value) for one in patient.identifiers.all()}
+    own = patient.identifiers.exists()
+    known = set(
+        PatientIdentifier.objects.filter(
+            Q(patient=patient) | Q(patient__merged_into=patient)
+        ).values_list("authority", "value")
+    )  # fmt: skip
     added = [one for one in identifiers if (one.authority, one.value) not in known]
     for identifier in added:
-        _add_identifier(patient, identifier, primary=not known)
+        _add_identifier(patient, identifier, primary=not own)
+        own = True
     if at is not None:
         patient.updated_at = at
     if changed or added:
@@ -188,28 +232,65 @@ def know_patient(new: NewPatient, *, by: User, at: datetime | None = None) -> Pa
 
 
 @transaction.atomic
-def open_visit(patient: Patient, new: NewVisit, *, by: User) -> Visit:
-    """Add the visit or bring it up to date; empty values change nothing."""
+def open_visit(
+    patient: Patient,
+    new: NewVisit,
+    *,
+    by: User,
+    event: VisitEvent = VisitEvent.UPDATED,
+    at: datetime | None = None,
+) -> Visit:
+    """Add the visit or bring it up to date; empty values change nothing, nor does what is older than the
+    newest event applied (`at` is the sender's time).
+
+    A status that cannot follow (a discharge of a cancelled visit) stays as it is. Raises Conflict when the
+    number is another patient's.
+    """
     require(by, "patient.update")
-    visit, _ = Visit.objects.select_for_update().get_or_create(
-        authority=new.authority, number=new.number, defaults={"patient": patient}
+    visit, opened = Visit.objects.select_for_update().get_or_create(
+        authority=new.authority,
+        number=new.number,
+        defaults={
+            "patient": patient,
+            "status": VisitStatus.PREADMIT if event == VisitEvent.PREADMITTED else VisitStatus.ACTIVE,
+        },
     )
     if visit.patient_id != patient.pk:
         raise Conflict("This visit number belongs to another patient.", location="PV1-19")
-    for column in (
-        "patient_class",
-        "location",
-        "account",
-        "attending",
-        "referring",
-        "pregnancy",
-        "admitted_at",
-    ):
+    if at is not None and visit.updated_at is not None and at < visit.updated_at:
+        return visit
+    was = visit.status
+    before = {column: getattr(visit, column) for column in _VISIT_COLUMNS}
+    for column in _VISIT_COLUMNS:
         value = getattr(new, column)
         if value and not (column == "patient_class" and value == PatientClass.UNKNOWN):
             setattr(visit, column, value)
+    if event == VisitEvent.TRANSFER_CANCELLED and not new.location:
+        visit.location = visit.previous_location
+    changed = sorted(column for column, value in before.items() if getattr(visit, column) != value)
+    if "location" in changed and not opened:
+        visit.previous_location = before["location"]
+    status = _LEADS_TO.get(event)
+    if status == VisitStatus.ACTIVE:
+        visit.discharged_at = None
+    visit.updated_at = at or visit.updated_at
     visit.save()
+    if status is not None and visit.status != status and visit.flow.allows(visit.status, status):
+        visit.move(status, at=new.discharged_at if status == VisitStatus.DISCHARGED else at)
+        changed.append("status")
+    if opened or changed:
+        fact = "opened" if opened and event == VisitEvent.UPDATED else event
+        record(
+            f"visit.{fact}", f"patient:{patient.pk}", by=by, patient=patient.pk, visit=visit.pk, was=was,
+            changed=changed,
+        )  # fmt: skip
     return visit
+
+
+_VISIT_COLUMNS = (
+    *("patient_class", "location", "service", "account", "attending", "referring", "admitting"),
+    *("pregnancy", "admitted_at", "discharged_at"),
+)
 
 
 def checked_birth_date(text: str) -> str:
@@ -251,7 +332,7 @@ def search_text(patient: Patient, identifiers: tuple[NewIdentifier | PatientIden
     phones = [re.sub(r"\D", "", number) for number in (patient.phone, patient.mobile)]
     names = fold(
         " ".join([patient.family, patient.given, patient.middle, patient.ideographic.replace("^", " "),
-                  patient.phonetic.replace("^", " ")])
+                  patient.phonetic.replace("^", " "), patient.aliases])
     )  # fmt: skip
     numbers = [re.sub(r"\W", "", one.value).upper() for one in identifiers]
     return f" {' '.join(part for part in [names, patient.birth_date, *numbers, *phones] if part)} "

@@ -1,15 +1,20 @@
-"""Patients, their numbers by assigning authority, and their visits."""
+"""Patients, their numbers by assigning authority, their visits, and which record went into which."""
 
 from datetime import date
+from typing import ClassVar
 
 import pgtrigger
+from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
+from ris.core.flow import StatusRecord
 from ris.core.guards import never_deleted
 from ris.core.names import PersonName
 from ris.department.models import Practitioner
+from ris.patients.states import VISIT_FLOW, VisitStatus
 
 
 class Sex(models.TextChoices):
@@ -35,6 +40,39 @@ RETURN NULL;
 """
 
 
+# Waits for a merge that is about to commit, since a merge holds its patients FOR UPDATE.
+_NO_RETIRED_PATIENT = """
+IF (SELECT merged_into_id FROM patients_patient WHERE id = NEW.patient_id FOR KEY SHARE) IS NOT NULL THEN
+    RAISE EXCEPTION 'patient % has been merged into another record', NEW.patient_id
+        USING ERRCODE = 'check_violation';
+END IF;
+RETURN NEW;
+"""
+
+# Looked at when the transaction commits: whatever order a merge moved things in, nothing is left behind.
+_NOTHING_LEFT_BEHIND = """
+IF EXISTS (SELECT 1 FROM patients_patient WHERE id = NEW.id AND merged_into_id IS NOT NULL) AND (
+    EXISTS (SELECT 1 FROM patients_patient WHERE merged_into_id = NEW.id)
+    OR EXISTS (SELECT 1 FROM patients_visit WHERE patient_id = NEW.id)
+    OR EXISTS (SELECT 1 FROM orders_order WHERE patient_id = NEW.id)
+    OR EXISTS (SELECT 1 FROM scheduling_appointment WHERE patient_id = NEW.id)
+) THEN
+    RAISE EXCEPTION 'patient % is merged and still has records', NEW.id USING ERRCODE = 'check_violation';
+END IF;
+RETURN NULL;
+"""
+
+
+def of_a_living_patient() -> pgtrigger.Trigger:
+    """For a table with `patient`: no row may name a record that was merged into another."""
+    return pgtrigger.Trigger(
+        name="of_a_living_patient",
+        operation=pgtrigger.Insert | pgtrigger.UpdateOf("patient_id"),  # type: ignore[no-untyped-call]
+        when=pgtrigger.Before,
+        func=_NO_RETIRED_PATIENT,
+    )
+
+
 class Patient(models.Model):
     """A person examined here, under whichever numbers others know them."""
 
@@ -56,6 +94,15 @@ class Patient(models.Model):
     allergies = models.CharField(max_length=300, blank=True)
     alerts = models.CharField(max_length=300, blank=True)
     died_on = models.CharField(max_length=10, blank=True)
+    #: Other names (PID-9), and the mother's maiden name (PID-6, (0010,1060)).
+    aliases = models.CharField(max_length=300, blank=True)
+    mothers_name = models.CharField(max_length=100, blank=True)
+    race = models.CharField(max_length=80, blank=True)
+    #: One of twins or more (PID-24): name and birth date alone do not tell them apart.
+    multiple_birth = models.BooleanField(default=False)
+    #: Next of kin (NK1) and insurances (IN1) as they were told: [{"name": ..., ...}].
+    contacts = models.JSONField(default=list, blank=True)
+    coverages = models.JSONField(default=list, blank=True)
     restricted = models.BooleanField(default=False)
     merged_into = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="retired"
@@ -104,6 +151,13 @@ class Patient(models.Model):
                 operation=pgtrigger.Insert | pgtrigger.UpdateOf("search"),  # type: ignore[no-untyped-call]
                 when=pgtrigger.After,
                 func=WORDS_OF_NAMES,
+            ),
+            pgtrigger.Trigger(
+                name="merged_with_all_it_had",
+                operation=pgtrigger.UpdateOf("merged_into_id"),  # type: ignore[no-untyped-call]
+                when=pgtrigger.After,
+                timing=pgtrigger.Deferred,
+                func=_NOTHING_LEFT_BEHIND,
             ),
         ]
 
@@ -186,14 +240,23 @@ class PatientClass(models.TextChoices):
     UNKNOWN = "U", "Not known"
 
 
-class Visit(models.Model):
+class Visit(StatusRecord):
     """A stay or call at the hospital, as the EMR told it (PV1)."""
 
+    flow = VISIT_FLOW
+    #: How a row that is a patient's own leads to its visit: `merge_patients` and `move_visit` go by it.
+    visit_path: ClassVar[str] = "pk"
+
+    status = models.CharField(max_length=20, choices=VisitStatus, default=VisitStatus.ACTIVE)
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="visits")
     number = models.CharField(max_length=64)
     authority = models.CharField(max_length=64, blank=True)
     patient_class = models.CharField(max_length=1, choices=PatientClass, default=PatientClass.UNKNOWN)
     location = models.CharField(max_length=80, blank=True)
+    #: Where the patient was before the last transfer, should it be cancelled (A12).
+    previous_location = models.CharField(max_length=80, blank=True)
+    #: Hospital service, PV1-10.
+    service = models.CharField(max_length=20, blank=True)
     account = models.CharField(max_length=64, blank=True)
     attending = models.ForeignKey(
         Practitioner, on_delete=models.PROTECT, null=True, blank=True, related_name="attended_visits"
@@ -201,14 +264,54 @@ class Visit(models.Model):
     referring = models.ForeignKey(
         Practitioner, on_delete=models.PROTECT, null=True, blank=True, related_name="referred_visits"
     )
+    admitting = models.ForeignKey(
+        Practitioner, on_delete=models.PROTECT, null=True, blank=True, related_name="admitted_visits"
+    )
     #: PV1-15 B6 and the like; blank when nothing was said.
     pregnancy = models.CharField(max_length=10, blank=True)
     admitted_at = models.DateTimeField(null=True, blank=True)
+    discharged_at = models.DateTimeField(null=True, blank=True)
+    #: EVN-2 of the newest event applied; an older one changes nothing.
+    updated_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["authority", "number"], name="visit_number_once_per_authority"),
+            VISIT_FLOW.check("visit_status_known"),
         ]
+        triggers = [VISIT_FLOW.trigger(), of_a_living_patient()]
 
     def __str__(self) -> str:
         return self.number
+
+
+class Merge(models.Model):
+    """One record that went into another, and what went with it, so that it can be taken back."""
+
+    retired = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="merges")
+    survivor = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="absorbed")
+    at = models.DateTimeField(default=timezone.now)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    reason = models.CharField(max_length=200, blank=True)
+    #: Row ids by model ("orders.Order"); under "patients.Patient" those retired into the retired record before.
+    moved = models.JSONField(default=dict)
+    #: Columns of the survivor that took over what the retired record said: {"allergies": [before, after]}.
+    texts = models.JSONField(default=dict)
+    undone_at = models.DateTimeField(null=True, blank=True)
+    undone_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    undo_reason = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["retired"], condition=Q(undone_at=None), name="record_is_merged_once"
+            ),
+            models.CheckConstraint(condition=~Q(retired=models.F("survivor")), name="merge_of_two_records"),
+        ]
+        indexes = [models.Index(fields=["-at"], name="merges_newest_first")]
+        triggers = [never_deleted()]
+
+    def __str__(self) -> str:
+        return f"merge {self.pk}"

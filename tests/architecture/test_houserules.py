@@ -92,6 +92,10 @@ def _example(model: type[StatusRecord]) -> StatusRecord:
         from billing.actions import capture_charge
 
         return capture_charge(exam, "technical", by=person("ben"))
+    if name == "Visit":
+        from ris.patients.actions import NewVisit, open_visit
+
+        return open_visit(exam.order.patient, NewVisit("V1"), by=person("clara"))
     if name == "PerformedProcedureStep":
         from django.utils import timezone
 

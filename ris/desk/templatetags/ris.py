@@ -117,6 +117,10 @@ STATUSES = {
     "corrected": ("Corrected", "corrected", "ok"),
     "cancelled": ("Cancelled", "cancelled", "plain"),
     "no_show": ("No-show", "noshow", "plain"),
+    # Visits.
+    "preadmit": ("Pre-admitted", "scheduled", "plain"),
+    "active": ("Admitted", "bed", "info"),
+    "discharged": ("Discharged", "completed", "plain"),
     # Money.
     "captured": ("New", "plus", "info"),
     "sent": ("Sent", "send", "ok"),
