@@ -38,7 +38,7 @@ RIGHTS: dict[str, frozenset[str]] = {
         "report.sign": {_RAD},
         "charge.view": {_BILL, _MAN},
         "charge.capture": {_BILL, _MAN, _SYS},
-        "charge.change": {_BILL},
+        "charge.change": {_BILL, _SYS},
         "message.view": {_ADM, _MAN},
         "message.act": {_ADM},
         "message.reveal": {_ADM, _MAN},
