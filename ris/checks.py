@@ -34,4 +34,13 @@ def department_settings(**_: Any) -> list[CheckMessage]:
         )
     if settings.TIME_ZONE != "UTC" or not settings.USE_TZ:
         found.append(Error("TIME_ZONE must stay UTC; each facility has its own time zone.", id="ris.E003"))
+    if settings.RIS_KEEP_BYTES_DAYS < 31 or settings.RIS_KEEP_MESSAGES_YEARS < 6:
+        found.append(
+            Error(
+                "RIS_KEEP_BYTES_DAYS takes 31 or more, RIS_KEEP_MESSAGES_YEARS 6 or more.",
+                id="ris.E004",
+            )
+        )
+    if not 0 <= settings.RIS_QUIET_HOUR <= 23:
+        found.append(Error("RIS_QUIET_HOUR is an hour of the day in UTC, 0 to 23.", id="ris.E005"))
     return found

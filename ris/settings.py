@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
 from ris.environment import env, env_bool, env_int, env_secret
@@ -13,6 +14,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 RIS_ENV = env("RIS_ENV", "production", choices=("production", "demo", "test"))
 RIS_DATA = Path(env("RIS_DATA", "var")).resolve()
 RIS_AE_TITLE = env("RIS_AE_TITLE", "LIGHTBOX")
+# PEM files by which HL7 and its partners know each other over TLS (IHE ITI-19); all three, or none.
+RIS_TLS_CERTIFICATE = env("RIS_TLS_CERTIFICATE")
+RIS_TLS_KEY = env("RIS_TLS_KEY_FILE") or env("RIS_TLS_KEY")
+RIS_TLS_CA = env("RIS_TLS_CA")
 RIS_UID_ROOT = env("RIS_UID_ROOT", "2.25")
 RIS_FACILITY_TZ = env("RIS_FACILITY_TZ", "America/New_York")
 
@@ -229,12 +234,32 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 60}
 CELERY_TIMEZONE = "UTC"
+# What messages leave behind: the bytes go by months, then the rows.
+RIS_KEEP_BYTES_DAYS = env_int("RIS_KEEP_BYTES_DAYS", 90)
+RIS_KEEP_MESSAGES_YEARS = env_int("RIS_KEEP_MESSAGES_YEARS", 6)
+RIS_QUIET_HOUR = env_int("RIS_QUIET_HOUR", 7)  # UTC; when nobody minds a lock of a moment
 # The safety net under the wake-ups on commit. An entry that waited longer than its period is worth nothing.
 CELERY_BEAT_SCHEDULE = {
     "relay": {"task": "ris.events.tasks.relay", "schedule": 2.0, "options": {"expires": 2}},
     "sweep": {"task": "interfaces.tasks.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "watch": {"task": "interfaces.tasks.watch", "schedule": 15.0, "options": {"expires": 15}},
     "seal": {"task": "ris.audit.tasks.seal", "schedule": 60.0, "options": {"expires": 60}},
+    "retention": {
+        "task": "interfaces.tasks.retain",
+        "schedule": crontab(hour=str(RIS_QUIET_HOUR), minute="20"),
+    },
 }
+
+# Who is mailed of alarms, and when not (22-6, in the facility's zone).
+RIS_ALARM_MAIL = [address.strip() for address in env("RIS_ALARM_MAIL").split(",") if address.strip()]
+RIS_QUIET_HOURS = env("RIS_QUIET_HOURS")
+EMAIL_HOST = env("RIS_MAIL_HOST", "localhost")
+EMAIL_PORT = env_int("RIS_MAIL_PORT", 25)
+EMAIL_HOST_USER = env("RIS_MAIL_USER")
+EMAIL_HOST_PASSWORD = env_secret("RIS_MAIL_PASSWORD")
+EMAIL_USE_TLS = env_bool("RIS_MAIL_TLS")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env("RIS_MAIL_FROM", "lightbox@localhost")
 
 LOGGING = {
     "version": 1,
