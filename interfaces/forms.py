@@ -6,13 +6,42 @@ from django import forms
 
 from interfaces.hl7 import er7
 from interfaces.hl7.profile import CHOICES, Choice
-from interfaces.models import FACT_GROUPS, Direction, Endpoint, OnAmbiguous, Protocol
+from interfaces.models import FACT_GROUPS, CodeTable, Direction, Endpoint, OnAmbiguous, Protocol
+from interfaces.rehearsal import maps_of
 
 
 class ReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=200, label="Reason", error_messages={"required": "Say why, for whoever looks next."}
     )
+
+
+class BenchForm(forms.Form):
+    """A message to try, and in whose name."""
+
+    partner = forms.ModelChoiceField(
+        Endpoint.objects.none(), label="As if sent by", empty_label=None,
+        error_messages={"required": "Pick who would have sent it.", "invalid_choice": "Pick a partner that sends."},
+    )  # fmt: skip
+    message = forms.CharField(
+        label="HL7 message", strip=False, max_length=5_000_000,
+        widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false"}),
+        error_messages={"required": "Paste a message, from MSH on."},
+    )  # fmt: skip
+
+    def __init__(self, data: Any = None, **choices: Any) -> None:
+        super().__init__(data, **choices)
+        partner = self.fields["partner"]
+        assert isinstance(partner, forms.ModelChoiceField), "declared above"
+        partner.queryset = Endpoint.objects.filter(
+            protocol=Protocol.MLLP, direction=Direction.IN, active=True
+        ).select_related("user")
+
+    @property
+    def raw(self) -> bytes:
+        """What was pasted, with the line ends that HL7 wants."""
+        text = self.cleaned_data["message"].replace("\r\n", "\r").replace("\n", "\r").strip("\r")
+        return f"{text}\r".encode()
 
 
 class PartnerForm(forms.Form):
@@ -52,9 +81,16 @@ class PartnerForm(forms.Form):
         error_messages={"min_value": "Wait at least 1 second.", "max_value": "Wait at most 600 seconds."},
     )  # fmt: skip
     on_ambiguous = forms.ChoiceField(label="When no answer came", choices=OnAmbiguous.choices)
+    tls = forms.BooleanField(label="Encrypted line (TLS, certificates on both sides)", required=False)
+    certificate_fingerprint = forms.CharField(
+        label="Certificate of the partner", max_length=95, required=False,
+        help_text="SHA-256 fingerprint, 64 hexadecimal digits; empty takes any that our authority has signed",
+    )  # fmt: skip
 
     def __init__(self, data: Any = None, *, endpoint: Endpoint | None = None) -> None:
         super().__init__(data)
+        self.endpoint = endpoint
+        self._sent = data
         for key, choice in CHOICES.items():
             self.fields[f"profile_{key}"] = _profile_field(key, choice)
             if endpoint:
@@ -62,6 +98,9 @@ class PartnerForm(forms.Form):
         if endpoint:
             self.initial.update({name: getattr(endpoint, name) for name in self.base_fields})
             self.fields["name"].disabled = True
+
+    def clean_certificate_fingerprint(self) -> str:
+        return str(self.cleaned_data["certificate_fingerprint"]).replace(":", "").replace(" ", "").lower()
 
     @property
     def groups(self) -> list[tuple[str, list[forms.BoundField]]]:
@@ -79,6 +118,23 @@ class PartnerForm(forms.Form):
         data = self.cleaned_data
         values = {name: data[name] for name in self.base_fields if name != "name"}
         return {**values, "profile": {key: data[f"profile_{key}"] for key in CHOICES}}
+
+    @property
+    def code_maps(self) -> list[tuple[str, str, str]]:
+        """(table, theirs, ours) of the rows that say something."""
+        if not self.is_bound:
+            return maps_of(self.endpoint) if self.endpoint else []
+        columns = (self._sent.getlist(f"map_{name}") for name in ("table", "theirs", "ours"))
+        return [row for row in zip(*columns, strict=False) if row[1].strip() or row[2].strip()]
+
+    @property
+    def map_rows(self) -> list[tuple[str, str, str]]:
+        """The rows of the editor: what is known, and room for more."""
+        return [*self.code_maps, *[("", "", "")] * 4]
+
+    @property
+    def code_tables(self) -> list[tuple[str, str]]:
+        return list(CodeTable.choices)
 
 
 def _profile_field(key: str, choice: Choice) -> forms.Field:
