@@ -41,6 +41,6 @@ def department_settings(**_: Any) -> list[CheckMessage]:
                 id="ris.E004",
             )
         )
-    if not 0 <= settings.RIS_QUIET_HOUR <= 23:
-        found.append(Error("RIS_QUIET_HOUR is an hour of the day in UTC, 0 to 23.", id="ris.E005"))
+    if not 0 <= settings.RIS_RETENTION_HOUR <= 23:
+        found.append(Error("RIS_RETENTION_HOUR is an hour of the day in UTC, 0 to 23.", id="ris.E005"))
     return found

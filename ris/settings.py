@@ -237,7 +237,7 @@ CELERY_TIMEZONE = "UTC"
 # What messages leave behind: the bytes go by months, then the rows.
 RIS_KEEP_BYTES_DAYS = env_int("RIS_KEEP_BYTES_DAYS", 90)
 RIS_KEEP_MESSAGES_YEARS = env_int("RIS_KEEP_MESSAGES_YEARS", 6)
-RIS_QUIET_HOUR = env_int("RIS_QUIET_HOUR", 7)  # UTC; when nobody minds a lock of a moment
+RIS_RETENTION_HOUR = env_int("RIS_RETENTION_HOUR", 7)  # UTC; when nobody minds a lock of a moment
 # The safety net under the wake-ups on commit. An entry that waited longer than its period is worth nothing.
 CELERY_BEAT_SCHEDULE = {
     "relay": {"task": "ris.events.tasks.relay", "schedule": 2.0, "options": {"expires": 2}},
@@ -246,7 +246,7 @@ CELERY_BEAT_SCHEDULE = {
     "seal": {"task": "ris.audit.tasks.seal", "schedule": 60.0, "options": {"expires": 60}},
     "retention": {
         "task": "interfaces.tasks.retain",
-        "schedule": crontab(hour=str(RIS_QUIET_HOUR), minute="20"),
+        "schedule": crontab(hour=str(RIS_RETENTION_HOUR), minute="20"),
     },
 }
 
