@@ -74,16 +74,9 @@ def hold_charge(charge: Charge, *, reason: str, by: User) -> Charge:
 
 
 @transaction.atomic
-def hold_incomplete(charge: Charge, *, lacks: str, by: User) -> Charge:
-    """Keep a new charge back for what its receiver needs and the record does not have."""
-    require(by, "charge.capture")
-    return _move(charge, ChargeStatus.HELD, "charge.held", reason=lacks, by=by)
-
-
-@transaction.atomic
 def complete_charges(order: Order, *, had_lacked: Container[str], by: User) -> list[Charge]:
     """What the charges of an order were held for may have come: let those go, to be looked at again."""
-    require(by, "charge.capture")
+    require(by, "charge.change")
     orders.locked(order)
     held = Charge.objects.filter(exam__order=order, status=ChargeStatus.HELD).order_by("pk")
     return [_release(_locked(one), by=by) for one in held if one.reason in had_lacked]
@@ -92,7 +85,7 @@ def complete_charges(order: Order, *, had_lacked: Container[str], by: User) -> l
 @transaction.atomic
 def mark_sent(charge: Charge, *, sent_as: str, by: User, at: datetime | None = None) -> Charge:
     """A receiver has taken the charge; from now on it is only voided, never changed. The first one counts."""
-    require(by, "charge.capture")
+    require(by, "charge.change")
     charge = _locked(charge)
     if charge.status in (ChargeStatus.CAPTURED, ChargeStatus.HELD):
         charge.sent_as = sent_as[:90]

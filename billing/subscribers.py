@@ -9,20 +9,33 @@ from ris.events.outbox import subscriber
 from ris.exams.models import Exam
 
 
-@subscriber("billing.technical", "exam.completed")
+@subscriber("billing.technical", "exam.completed", "order.procedure_changed")
 def charge_technical(event: Event) -> None:
-    capture_charge(
-        Exam.objects.get(pk=event.facts["exam"]), Component.TECHNICAL, by=system_user("billing"), at=event.at
-    )
+    """A completed exam is charged; another exam done than was charged is charged anew under its own code."""
+    by = system_user("billing")
+    if event.kind == "exam.completed":
+        capture_charge(_exam(event), Component.TECHNICAL, by=by, at=event.at)
+        return
+    for charge in _charged(Component.TECHNICAL, procedure=event.facts["procedure"]):
+        void_charge(charge, reason="Another exam was done.", by=by)
+        capture_charge(charge.exam, Component.TECHNICAL, by=by, modifiers=charge.modifiers, at=event.at)
 
 
 @subscriber("billing.professional", "report.signed", "report.withdrawn")
 def charge_professional(event: Event) -> None:
-    """One subscriber for both facts: the withdrawal cannot overtake the signature."""
-    exam, by = Exam.objects.get(pk=event.facts["exam"]), system_user("billing")
+    """A signed report is charged; what was charged for one that is withdrawn is taken back."""
+    by = system_user("billing")
     if event.kind == "report.signed":
-        capture_charge(exam, Component.PROFESSIONAL, by=by, at=event.at)
+        capture_charge(_exam(event), Component.PROFESSIONAL, by=by, at=event.at)
         return
-    charges = Charge.objects.filter(exam=exam, component=Component.PROFESSIONAL)
-    for charge in charges.exclude(status=ChargeStatus.VOIDED):
+    for charge in _charged(Component.PROFESSIONAL, exam=event.facts["exam"]):
         void_charge(charge, reason="The report was withdrawn.", by=by)
+
+
+def _exam(event: Event) -> Exam:
+    return Exam.objects.get(pk=event.facts["exam"])
+
+
+def _charged(component: Component, **of: int) -> list[Charge]:
+    rows = Charge.objects.select_related("exam__order").exclude(status=ChargeStatus.VOIDED)
+    return list(rows.filter(component=component, **of))

@@ -4,12 +4,12 @@ One fact may have been overtaken by the next when it is told; what it says (ORC-
 the fact's own, and the rest the record as it now stands.
 """
 
-from interfaces.telling import orders, results, schedule
+from interfaces.telling import charges, orders, results, schedule
 from ris.events.models import Event
 from ris.events.outbox import subscriber
 
 #: In this order a fact that several groups hear of is told.
-_GROUPS = (orders, schedule, results)
+_GROUPS = (orders, schedule, results, charges)
 
 
 @subscriber("interfaces.hl7", *(kind for group in _GROUPS for kind in group.KINDS))

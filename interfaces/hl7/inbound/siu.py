@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from interfaces.hl7 import reading, times
+from interfaces.hl7 import codemaps, reading, times
 from interfaces.hl7.ack import NotInTable
 from interfaces.hl7.er7 import Message, Repetition, Segment
 from interfaces.hl7.reading import Context, Outcome
-from interfaces.models import CodeMap, CodeTable
+from interfaces.models import CodeTable
 from ris.core.errors import BadValue, Conflict, Duplicate, MissingData, NotFound, RisError
 from ris.department.models import ProcedureType, Room
 from ris.orders.actions import find_by_filler, find_by_placer
@@ -272,14 +272,10 @@ def _room(message: Message, context: Context) -> Room | None:
 
 
 def _room_called(word: str, context: Context) -> Room | None:
-    mapped = (
-        CodeMap.objects.filter(endpoint=context.endpoint, table=CodeTable.DEPARTMENT, theirs=word)
-        .values_list("ours", flat=True)
-        .first()
-    )
+    name = codemaps.ours(context.endpoint, CodeTable.DEPARTMENT, word)
     rooms = Room.objects.select_related("facility").filter(active=True)
     for lookup in ("code__iexact", "name__iexact", "stations__ae_title"):
-        found = list(rooms.filter(**{lookup: mapped or word}).distinct()[:5])
+        found = list(rooms.filter(**{lookup: name}).distinct()[:5])
         # Two sites may have a room of one name: the sender's own is meant.
         own = [room for room in found if room.facility_id == context.facility.pk]
         if own or len(found) == 1:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from interfaces.hl7 import codes, er7
+from interfaces.hl7 import codemaps, codes, er7
 from interfaces.hl7.er7 import Value
 from interfaces.hl7.outbound import parts
 from interfaces.hl7.outbound.parts import Writer
+from interfaces.models import CodeTable
 from ris.accounts.models import User
 from ris.orders.states import Priority
 from scheduling.models import Appointment, ScheduledProcedureStep
@@ -118,6 +119,7 @@ def _resources(
     start = writer.time(step.starts_at)
     minutes = str(_minutes(appointment))
     service = [*parts.ordered(procedure), exam_type.code, exam_type.name, exam_type.scheme]
+    theirs = codemaps.theirs(writer.endpoint, CodeTable.DEPARTMENT, room.code)
     segments = [
         er7.segment("RGS", {1: set_id, 2: action}),
         er7.segment(
@@ -145,7 +147,7 @@ def _resources(
         er7.segment(
             "AIL",
             {
-                1: "1", 2: action, 3: ["", room.code, "", room.facility.code], 4: ["R", room.name], 6: start,
+                1: "1", 2: action, 3: ["", theirs, "", room.facility.code], 4: ["R", room.name], 6: start,
                 9: minutes, 10: _MINUTES, 12: news.status,
             },
         )
