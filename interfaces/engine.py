@@ -7,11 +7,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
@@ -240,6 +240,16 @@ def enqueue(new: NewMessage) -> OutboundMessage | None:
     message.save()
     wake_sender(new.endpoint.pk)
     return message
+
+
+def take_back(message: OutboundMessage, *, note: str) -> bool:
+    """Discard what its partner cannot have: not sent yet, or refused. False when it may have arrived."""
+    taken = _change(message, OutboundState.QUEUED, attempt=0, status=OutboundState.DISCARDED, note=note[:200])
+    taken = taken or _change(message, OutboundState.REJECTED, status=OutboundState.DISCARDED, note=note[:200])
+    if taken:
+        # What it held back can go.
+        wake_sender(message.endpoint_id)
+    return taken
 
 
 def wake_sender(endpoint_id: int) -> None:

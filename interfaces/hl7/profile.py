@@ -39,7 +39,14 @@ CHOICES = {
         ("no", "orr", "orm"), "no",
     ),
     "reply_to": Choice("outbound partner to whom the ORM replies go; its name"),
+    "silence_minutes": Choice(
+        "raise an alarm when nothing has come for so long; 0 never; learned from the last week when empty", (), "", r"\d{1,5}"
+    ),
     # Both ways
+    "quiet_hours": Choice(
+        "when nobody is told of this partner's alarms; the house's own when empty, as 22-6", (), "",
+        r"\d{1,2}(:\d\d)?-\d{1,2}(:\d\d)?",
+    ),
     "sequence": Choice("MSH-13 carries sequence numbers (HL7 2.5.1 2.10.1)", ("yes", "no"), "no"),
     # Out
     "order": Choice("a refused message holds back its own order, or the whole queue", ("key", "strict"), "key"),
@@ -106,6 +113,18 @@ CHOICES = {
     ),
     "arrivals": Choice("tell arrival and end as SIU S14 with status Started and Complete", ("yes", "no"), "no"),
     "no_echo": Choice("do not tell of appointments what this inbound endpoint itself has told; its name"),
+    # Charges
+    "charge_components": Choice(
+        "which charges: both halves as they come, one of them, or both as one service when the report is final",
+        ("both", "technical", "professional", "global"), "both",
+    ),
+    "charge_needs": Choice(
+        "what a charge is held for when the order lacks it", ("account", "diagnosis", "account,diagnosis")
+    ),
+    "bilateral": Choice("an exam of both sides: modifier 50, or quantity 2", ("modifier", "quantity"), "modifier"),
+    "stopped_exam": Choice(
+        "an exam that was stopped is not charged, or charged with this modifier", ("no", "52", "53", "73", "74"), "no"
+    ),
 }  # fmt: skip
 
 
@@ -117,7 +136,8 @@ def check(key: str, value: str) -> None:
     if choice.values and value and value not in choice.values:
         raise BadValue(f"{key} takes {', '.join(choice.values)}, not {value}.", location=key)
     if choice.pattern and value and not re.fullmatch(choice.pattern, value, re.ASCII):
-        raise BadValue(f"{key} takes what looks like {choice.default}, not {value}.", location=key)
+        like = f"takes what looks like {choice.default}, not" if choice.default else f"is for {choice.meaning}; it cannot be"
+        raise BadValue(f"{key} {like} {value}.", location=key)
 
 
 def option(profile: dict[str, str], key: str) -> str:
