@@ -159,6 +159,8 @@ _VERBS = {
     "patient.registered": "A new patient is registered",
     "patient.updated": "The patient's details change",
     "patient.merged": "Two patient records become one",
+    "patient.unmerged": "A merge is taken back",
+    "visit.opened": "A visit begins",
     "order.placed": "An order is placed",
     "order.changed": "The order changes",
     "order.held": "The order is put on hold",
