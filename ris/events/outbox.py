@@ -4,6 +4,7 @@ A verb calls `record` inside its transaction; the relay hands each fact to each 
 order of its subject. Celery only wakes the relay: losing every one of its messages loses nothing.
 """
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from ris.accounts.models import User
-from ris.audit.trail import record_access
+from ris.audit.models import AuditEvent
+from ris.audit.trail import AUDIT_COLUMNS, AUDIT_VALUES, audit_values
 from ris.core import faults
 from ris.events.models import Delivery, Event
 
@@ -43,6 +45,22 @@ def subscriber(name: str, *kinds: str) -> Callable[[Reaction], Reaction]:
     return register
 
 
+# One statement for the fact, its deliveries and its audit row: every verb pays for it.
+_RECORD = f"""
+WITH fact AS (
+    INSERT INTO events_event (kind, subject, by_id, facts)
+    VALUES (%(action)s, %(fact_of)s, %(user)s, %(facts)s) RETURNING id, at
+), told AS (
+    INSERT INTO events_delivery (event_id, subscriber, subject, attempts, next_attempt_at, error)
+    SELECT id, listener, %(fact_of)s, 0, at, '' FROM fact, unnest(%(listeners)s::varchar[]) listener
+), noted AS (
+    INSERT INTO audit_auditevent ({AUDIT_COLUMNS})
+    SELECT {AUDIT_VALUES}, jsonb_build_object('event', id) FROM fact
+)
+SELECT id, at FROM fact
+"""
+
+
 def record(kind: str, subject: str, *, by: User, patient: int | None = None, **facts: Any) -> Event:
     """Write the fact, its deliveries and its audit row; a transaction must be open.
 
@@ -51,19 +69,20 @@ def record(kind: str, subject: str, *, by: User, patient: int | None = None, **f
     assert connection.in_atomic_block, "a fact is recorded in the transaction that makes it true"
     if patient is not None:
         facts["patient"] = patient
-    event = Event.objects.create(kind=kind, subject=subject, by=by, facts=facts)
-    deliveries = [
-        Delivery(event=event, subscriber=name, subject=subject)
-        for name, (kinds, _) in _subscribers.items()
-        if kind in kinds
-    ]
-    Delivery.objects.bulk_create(deliveries)
-    record_access(by, kind, patient=patient, subject=subject, event=event.pk)
+    listeners = [name for name, (kinds, _) in _subscribers.items() if kind in kinds]
+    values = audit_values(by, kind, patient, subject, AuditEvent.Outcome.OK)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _RECORD, {**values, "fact_of": subject, "facts": json.dumps(facts), "listeners": listeners}
+        )
+        pk, at = cursor.fetchone()
+    event = Event(pk=pk, at=at, kind=kind, subject=subject, by=by, facts=facts)
+    event._state.adding = False
     faults.point("after_audit_before_commit")
     heard = _heard.get()
     if heard is not None:
         heard.append(event)
-    if deliveries:
+    if listeners:
         transaction.on_commit(wake)
     return event
 
