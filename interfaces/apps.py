@@ -1,5 +1,11 @@
 from django.apps import AppConfig
+from django.core.checks import register
 
 
 class InterfacesConfig(AppConfig):
     name = "interfaces"
+
+    def ready(self) -> None:
+        from interfaces.hl7 import tls
+
+        register(tls.settings_check, "ris")

@@ -6,7 +6,7 @@ Nothing here knows a wire format. The tables are the truth; Celery and the liste
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -127,12 +127,31 @@ def count_repeat(message: InboundMessage) -> None:
     InboundMessage.objects.filter(pk=message.pk).update(repeats=F("repeats") + 1)
 
 
-def lock_received(pk: int) -> InboundMessage | None:
-    """The message, locked, if it still waits to be applied; None when somebody else has applied it."""
-    message = (
-        InboundMessage.objects.select_for_update(of=("self",)).select_related("endpoint__user").get(pk=pk)
-    )
-    return message if message.status == InboundState.RECEIVED else None
+def lock_received(pk: int, known: InboundMessage | None = None) -> InboundMessage | None:
+    """The message, locked, if it still waits to be applied; None when somebody else has applied it.
+
+    `known` is the message as `store` has just returned it, which need not be read again.
+    """
+    if known is None:
+        message = (
+            InboundMessage.objects.select_for_update(of=("self",)).select_related("endpoint__user").get(pk=pk)
+        )
+        return message if message.status == InboundState.RECEIVED else None
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT status FROM interfaces_inboundmessage WHERE id = %s FOR UPDATE", [pk])
+        (status,) = cursor.fetchone()
+    return known if status == InboundState.RECEIVED else None
+
+
+@contextmanager
+def without_savepoints() -> Iterator[None]:
+    """Verbs called inside set no savepoints: whatever fails must end the transaction around this block."""
+    features = connection.features
+    features.uses_savepoints = False
+    try:
+        yield
+    finally:
+        features.uses_savepoints = True
 
 
 _SETTLE = """

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Protocol
 
 import uvloop
@@ -18,7 +19,7 @@ class Listener(Protocol):
         """End in order; False when work had to be left behind."""
 
 
-def serve(listener: type[Listener], host: str, port: int) -> None:
+def serve(listener: Callable[[], Listener], host: str, port: int) -> None:
     """Listen, say so on stdout, and stop at SIGTERM or SIGINT. Raises CommandError when the address is taken."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         clean = runner.run(_until_ended(listener, host, port))
@@ -28,7 +29,7 @@ def serve(listener: type[Listener], host: str, port: int) -> None:
         os._exit(0)
 
 
-async def _until_ended(kind: type[Listener], host: str, port: int) -> bool:
+async def _until_ended(kind: Callable[[], Listener], host: str, port: int) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

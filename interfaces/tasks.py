@@ -3,10 +3,13 @@
 from datetime import timedelta
 
 from celery import shared_task
+from celery.signals import worker_process_shutdown, worker_shutdown
 from django.utils import timezone
 
-from interfaces import engine
-from interfaces.hl7 import receiver, sender
+from interfaces import alarms, retention
+from interfaces.hl7 import receiver
+from interfaces.hl7.sender import sender
+from interfaces.telling import numbering
 
 #: A message stored longer ago than this and still not applied lost its listener.
 STRANDED_AFTER = timedelta(seconds=15)
@@ -14,13 +17,31 @@ STRANDED_AFTER = timedelta(seconds=15)
 
 @shared_task(name="interfaces.tasks.deliver")
 def deliver(endpoint_id: int) -> None:
-    """Send an endpoint's queue; see `interfaces.hl7.sender.drain`."""
-    sender.drain(endpoint_id)
+    """Have this worker's sender look at an endpoint's queue; a silent partner holds no worker."""
+    sender.wake(endpoint_id)
 
 
 @shared_task(name="interfaces.tasks.sweep")
 def sweep() -> None:
-    """Find what lost wake-ups and killed processes left: queues with due messages, stored messages not applied."""
-    for endpoint_id in engine.endpoints_with_due_messages(at=timezone.now()):
-        deliver.delay(endpoint_id)
+    """Find what lost wake-ups and killed processes left. The sender looks for due queues by itself once it runs."""
+    sender.wake()
     receiver.recover(older_than=STRANDED_AFTER)
+
+
+@shared_task(name="interfaces.tasks.retain")
+def retain() -> None:
+    """Let go of old bytes and rows; see `interfaces.retention`."""
+    retention.apply(retention.limits(timezone.now()))
+
+
+@worker_shutdown.connect
+@worker_process_shutdown.connect
+def _finish(**_: object) -> None:
+    sender.stop()
+
+
+@shared_task(name="interfaces.tasks.watch")
+def watch() -> None:
+    """Ask again for placer numbers; start, count and clear alarms, see `interfaces.alarms.watch`."""
+    numbering.ask_again(at=timezone.now())
+    alarms.watch()

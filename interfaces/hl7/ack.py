@@ -34,6 +34,16 @@ class Unsupported(RisError):
         self.hl7_code = hl7_code
 
 
+class OutOfSequence(RisError):
+    """Messages before this one are missing, and the sender is to send them first (MSH-13): AE for now."""
+
+    code = "out_of_sequence"
+
+    def __init__(self, message: str, *, expected: int) -> None:
+        super().__init__(message, location="MSH-13")
+        self.expected = expected
+
+
 class NotInTable(BadValue):
     """A coded value that the table, and the endpoint's map, do not have (103)."""
 
@@ -46,6 +56,13 @@ class Problem:
     code: str
     location: str
     text: str
+    #: The sequence number we wait for (MSA-4).
+    expected: int | None = None
+
+    @property
+    def commit_code(self) -> str:
+        """MSA-1 of a refused commit (2.9.3.2): CR for a header we do not take, CE for what may be taken later."""
+        return "CR" if self.ack_code == "AR" else "CE"
 
 
 def problem_of(error: RisError) -> Problem:
@@ -55,6 +72,8 @@ def problem_of(error: RisError) -> Problem:
             return Problem("AR", error.hl7_code, error.location, error.message)
         case Unreadable():
             return Problem("AR", "100", error.location or "MSH", error.message)
+        case OutOfSequence():
+            return Problem("AE", "207", error.location, error.message, error.expected)
         case BadSegment():
             code = "100"
         case NotInTable():
@@ -90,6 +109,7 @@ class Header:
     control_id: str = ""
     processing_id: str = ""
     version: str = ""
+    sequence: str = ""
     accept_ack: str = ""
     application_ack: str = ""
 
@@ -99,9 +119,13 @@ class Header:
 
     @property
     def enhanced(self) -> bool:
-        """MSH-15 or MSH-16 asks for an answer (2.9.3). Never in both is the original mode: over MLLP a sender
-        that hears nothing sends again."""
+        """MSH-15 or MSH-16 asks for an answer (2.9.3)."""
         return bool({self.accept_ack, self.application_ack} & {"AL", "ER", "SU"})
+
+    @property
+    def wants_none(self) -> bool:
+        """NE in both. By default it is answered all the same: over MLLP most senders that hear nothing send again."""
+        return self.accept_ack == self.application_ack == "NE"
 
 
 _CONDITIONS = {"AL", "NE", "ER", "SU"}
@@ -122,9 +146,11 @@ def header_of(raw: bytes, message: Message | None) -> Header:
         try:
             separators = er7.separators_of(line)
         except Unreadable:
-            if not line.startswith("MSH|"):
+            if line[:4] not in ("MSH|", "BHS|", "FHS|"):
                 return Header()
             separators = Separators()
+        if line[:3] in ("BHS", "FHS"):
+            return _header_of_batch(Segment(line, separators, 1))
         msh, evn = Segment(line, separators, 1), None
     try:
         trigger = msh.get(9, 2)
@@ -142,6 +168,7 @@ def header_of(raw: bytes, message: Message | None) -> Header:
             control_id=msh.get(10)[:200],
             processing_id=msh.get(11)[:10].upper(),
             version=msh.get(12)[:20],
+            sequence=msh.get(13)[:20],
             accept_ack=accept if accept in _CONDITIONS else "",
             application_ack=application if application in _CONDITIONS else "",
         )
@@ -186,17 +213,45 @@ def answer_header(
     )
 
 
+def _header_of_batch(first: Segment) -> Header:
+    """BHS and FHS name sender and receiver where MSH does; their own control id stands in 11 (2.15.2)."""
+    try:
+        return Header(
+            sending_application=first.restated(3)[:250],
+            sending_facility=first.restated(4)[:250],
+            receiving_application=first.restated(5)[:250],
+            receiving_facility=first.restated(6)[:250],
+            type=first.name,
+            control_id=first.get(11)[:200],
+        )
+    except BadValue:
+        return Header()
+
+
+def as_message(answer: bytes, control_id: str) -> bytes:
+    """An answer that goes out as a message of its own: its own number, and a commit asked for (2.9.3.1)."""
+    end = answer.index(b"\r")
+    fields = answer[:end].split(b"|")
+    fields += [b""] * (16 - len(fields))
+    fields[9], fields[14], fields[15] = control_id.encode(), b"AL", b"NE"
+    return b"|".join(fields) + answer[end:]
+
+
 def build(
-    header: Header, code: str, *, control_id: str, problem: Problem | None = None, at: datetime | None = None
-) -> bytes:
-    """An ACK to the message `header` came from. `code` is MSA-1."""
+    header: Header, code: str, *, control_id: str, problem: Problem | None = None, at: datetime | None = None,
+    expected: int | None = None,
+) -> bytes:  # fmt: skip
+    """An ACK to the message `header` came from. `code` is MSA-1, `expected` MSA-4: the next sequence number."""
+    if problem and problem.expected is not None:
+        expected = problem.expected
     msh = answer_header(header, ("ACK", header.trigger, "ACK"), control_id=control_id, at=at)
     modern = version_of(header) >= "2.5"
     text = problem.text if problem else ""
     if problem and problem.location:
         text = f"{problem.location}: {text}"
     # MSA-3 holds 80 characters; the whole text stands in ERR-8 where the version has one.
-    msa = er7.segment("MSA", {1: code, 2: header.control_id, 3: text[:80]})
+    number = "" if expected is None else str(expected)
+    msa = er7.segment("MSA", {1: code, 2: header.control_id, 3: text[:80], 4: number})
     segments = [msh, msa]
     if problem:
         segments.append(_err(problem, text, modern=modern))

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
+from interfaces.hl7 import charsets
+from interfaces.hl7.charsets import CHARSETS as CHARSETS
+from interfaces.hl7.charsets import decode as decode_bytes
+from interfaces.hl7.charsets import header_line as header_line
 from ris.core.errors import BadValue, RisError
 
 MAX_SEGMENTS = 5_000
@@ -17,32 +21,6 @@ MAX_REPETITIONS = 1_000
 MAX_COMPONENTS = 500
 #: HL7's way to say "delete what you have"; an empty field says "leave it" (2.5.1 2.5.3.3).
 DELETE = '""'
-
-#: MSH-18 (table 0211) to Python's codec. Japanese sets switch by escape sequences, so the whole message
-#: is decoded before it is split: a `|` may be half of a kanji.
-CHARSETS = {
-    "ASCII": "ascii",
-    "8859/1": "iso-8859-1",
-    "8859/2": "iso-8859-2",
-    "8859/3": "iso-8859-3",
-    "8859/4": "iso-8859-4",
-    "8859/5": "iso-8859-5",
-    "8859/6": "iso-8859-6",
-    "8859/7": "iso-8859-7",
-    "8859/8": "iso-8859-8",
-    "8859/9": "iso-8859-9",
-    "8859/15": "iso-8859-15",
-    "ISO IR6": "ascii",
-    "ISO IR14": "iso2022_jp_ext",
-    "ISO IR87": "iso2022_jp_ext",
-    "ISO IR159": "iso2022_jp_ext",
-    "KS X 1001": "euc_kr",
-    "GB 18030-2000": "gb18030",
-    "UNICODE": "utf-8",
-    "UNICODE UTF-8": "utf-8",
-    "UTF-8": "utf-8",
-    "UTF8": "utf-8",
-}
 
 
 class Unreadable(RisError):
@@ -74,6 +52,9 @@ class Separators:
 
 STANDARD = Separators()
 
+#: Segments that name their own separators.
+_HEADERS = ("MSH", "BHS", "FHS")
+
 
 def separators_of(header: str) -> Separators:
     """Read MSH-1 and MSH-2. Raises Unreadable when they are missing, equal or letters."""
@@ -104,7 +85,7 @@ class Segment:
     def __init__(self, line: str, separators: Separators, index: int) -> None:
         fields = line.split(separators.field)
         self.name = fields[0].upper()
-        if self.name == "MSH":
+        if self.name in _HEADERS:
             # MSH-1 is the separator itself, so every later field moves up by one.
             fields.insert(1, separators.field)
         self._fields = fields
@@ -129,7 +110,7 @@ class Segment:
         if not raw:
             return []
         separators = self.separators
-        if self.name == "MSH" and field <= 2:
+        if self.name in _HEADERS and field <= 2:
             return [Repetition(raw, Separators("", "", "", "", ""), self.location(field))]
         if separators.repetition not in raw:
             return [Repetition(raw, separators, self.location(field))]
@@ -297,72 +278,7 @@ def _path(path: str) -> tuple[str, int, int, int, int]:
     return name, int(field), int(repetition or 1), int(component or 1), int(sub or 1)
 
 
-def header_line(raw: bytes) -> str:
-    """The first line of the bytes, readable even when the rest is not."""
-    start = raw.removeprefix(b"\xef\xbb\xbf").lstrip(b"\x0b\r\n ")
-    end = min(
-        (position for position in (start.find(b"\r"), start.find(b"\n")) if position >= 0), default=len(start)
-    )
-    return start[: min(end, 4096)].decode("iso-8859-1")
-
-
-def charset_of(raw: bytes, default: str) -> tuple[str, str]:
-    """(name as declared, Python codec) of the message. An unknown name is allowed for pure ASCII."""
-    header = header_line(raw)
-    separator = header[3:4] or "|"
-    fields = header.split(separator)
-    declared = fields[17] if len(fields) > 17 else ""
-    marks = fields[1] if len(fields) > 1 else ""
-    names = [name.strip().upper() for name in declared.split(marks[1] if len(marks) > 1 else "~")]
-    names = [name for name in names if name]
-    # Of several sets the ones after the first are reached by escape sequences (2.5.1 2.7.2); the Japanese
-    # codec reads those of all of them.
-    name = next(
-        (name for name in names if CHARSETS.get(name) == "iso2022_jp_ext"), names[0] if names else default
-    )
-    return name, CHARSETS.get(name, "ascii" if name else "utf-8")
-
-
-def decode_bytes(raw: bytes, default: str = "UNICODE UTF-8") -> str:
-    """The text of a message by MSH-18, or by the endpoint's default when MSH-18 is empty.
-
-    Raises BadValue naming the field that holds the first byte which cannot be: a wrong letter in a name
-    is a wrong name, so nothing is guessed or replaced.
-    """
-    name, codec = charset_of(raw, default)
-    try:
-        text = raw.decode(codec)
-    except UnicodeDecodeError as error:
-        where = _locate(raw[: error.start])
-        if name and name not in CHARSETS:
-            raise BadValue(
-                f"MSH-18 names the unknown character set {name[:20]}.", location="MSH-18"
-            ) from None
-        declared = "declared" if header_line(raw).count("|") >= 17 and name else "assumed"
-        raise BadValue(
-            f"The bytes are not {name or codec}, the {declared} character set; name the right one in MSH-18.",
-            location=where,
-        ) from None
-    if "\x00" in text:
-        raise BadValue("The message holds a NUL character.", location=_locate(raw[: raw.index(b"\x00")]))
-    return text
-
-
-def _locate(before: bytes) -> str:
-    """The field in which the bytes `before` end."""
-    text = before.decode("iso-8859-1").lstrip("\x0b\r\n ")
-    lines = [line for line in _LINE_END.split(text) if line]
-    if not lines:
-        return "MSH-1"
-    line = lines[-1]
-    separator = lines[0][3:4] or "|"
-    name = line[:3].upper()
-    field = line.count(separator) + (1 if name == "MSH" else 0)
-    index = sum(1 for other in lines if other[:3].upper() == name)
-    return f"{name}-{field}" if index == 1 else f"{name}[{index}]-{field}"
-
-
-def read(raw: bytes, default: str = "UNICODE UTF-8") -> Message:
+def read(raw: bytes, default: str = charsets.UTF_8) -> Message:
     """Bytes of one frame to segments. Raises Unreadable, BadValue or BadSegment."""
     return Message(decode_bytes(raw, default))
 

@@ -6,19 +6,25 @@ for each other. Silent, slow and greedy peers cost the others nothing.
 
 import asyncio
 import logging
+import ssl
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from django.db import close_old_connections, connections
 
-from interfaces.hl7 import mllp, receiver
+from interfaces.hl7 import ack, mllp, receiver, tls
 from interfaces.hl7.mllp import Deframer, Frame
 
 log = logging.getLogger(__name__)
 
-Receive = Callable[[Frame, str], Iterator[bytes]]
+#: A frame, the peer's address and the fingerprint of its certificate, to the answers.
+Receive = Callable[[Frame, str, str], Iterator[bytes]]
+
+#: How a TLS handshake begins: somebody takes this port for the secure one.
+_TLS_HELLO = b"\x16\x03"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,10 @@ class Limits:
     frame_seconds: float = 30.0
     first_byte_seconds: float = 60.0
     answer_seconds: float = 30.0
-    connections: int = 256
+    handshake_seconds: float = 10.0
+    connections: int = 64
+    #: When there is no room, a partner's connections beyond so many give way before those of others.
+    per_partner: int = 8
     buffered: int = 256 * 1024 * 1024
     message: int = mllp.MAX_MESSAGE
     workers: int = 16
@@ -42,14 +51,12 @@ class Peer:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     deframer: Deframer
+    certificate: str = ""
+    #: MSH-3 and MSH-4 of its newest message.
+    partner: tuple[str, str] = ("", "")
     since: float = field(default_factory=time.monotonic)
     frames: int = 0
     busy: bool = False
-
-    @property
-    def patience(self) -> tuple[bool, bool, float]:
-        """Who goes first when there is no room: who never sent a message, then who has been idle longest."""
-        return self.busy, self.frames > 0, self.since
 
     def drop(self) -> None:
         self.writer.transport.abort()
@@ -58,8 +65,14 @@ class Peer:
 class Listener:
     """Accepts connections until `stop`; a message that has arrived whole is applied and answered first."""
 
-    def __init__(self, receive: Receive = receiver.receive, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        receive: Receive = receiver.receive,
+        limits: Limits | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self._receive = receive
+        self._context = context
         self._limits = limits or Limits()
         self._peers: set[Peer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,7 +82,10 @@ class Listener:
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; returns the address, for port 0 the one that was free."""
-        self._server = await asyncio.start_server(self._accept, host, port, limit=65536, backlog=512)
+        self._server = await asyncio.start_server(
+            self._accept, host, port, limit=65536, backlog=512, ssl=self._context,
+            ssl_handshake_timeout=self._limits.handshake_seconds if self._context else None,
+        )  # fmt: skip
         address = self._server.sockets[0].getsockname()
         return address[0], address[1]
 
@@ -97,19 +113,33 @@ class Listener:
         task.add_done_callback(self._tasks.discard)
         address = writer.get_extra_info("peername")
         peer = Peer(f"{address[0]}:{address[1]}", reader, writer, Deframer(self._limits.message))
+        secured = writer.get_extra_info("ssl_object")
+        if secured is not None:
+            peer.certificate = tls.fingerprint(secured.getpeercert(binary_form=True) or b"")
         if len(self._peers) >= self._limits.connections:
-            least = min(self._peers, key=lambda one: one.patience)
+            least = self._first_to_go()
             log.warning("%s connections are open; dropping the one of %s", len(self._peers), least.name)
             self._peers.discard(least)
             least.drop()
         self._peers.add(peer)
         try:
             await self._serve(peer)
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, receiver.Impostor):
             pass  # the peer left; what it sent whole is stored, what it did not get answered it sends again
         finally:
             self._peers.discard(peer)
             writer.close()
+
+    def _first_to_go(self) -> Peer:
+        """When there is no room: who never sent a message, then a partner with more than its share, then who has
+        been idle longest."""
+        held = Counter(one.partner for one in self._peers if one.frames)
+        share = self._limits.per_partner
+
+        def patience(one: Peer) -> tuple[bool, bool, bool, float]:
+            return one.busy, one.frames > 0, held[one.partner] <= share, one.since
+
+        return min(self._peers, key=patience)
 
     async def _serve(self, peer: Peer) -> None:
         while not self._stopping:
@@ -123,6 +153,9 @@ class Listener:
                 return
             if not data:
                 return
+            if not peer.frames and not peer.deframer.in_frame and data.startswith(_TLS_HELLO):
+                log.warning("peer %s speaks TLS on the port without it; closing", peer.name)
+                return
             was_open = peer.deframer.in_frame
             frames = peer.deframer.feed(data)
             if peer.deframer.in_frame and (frames or not was_open):
@@ -132,6 +165,8 @@ class Listener:
             peer.busy = True
             try:
                 for frame in frames:
+                    header = ack.header_of(frame.message, None)
+                    peer.partner = (header.sending_application, header.sending_facility)
                     await self._answer(peer, frame)
             finally:
                 peer.busy = False
@@ -157,7 +192,7 @@ class Listener:
 
     async def _answer(self, peer: Peer, frame: Frame) -> None:
         loop = asyncio.get_running_loop()
-        answers = self._receive(frame, peer.name.rsplit(":", 1)[0])
+        answers = self._receive(frame, peer.name.rsplit(":", 1)[0], peer.certificate)
         while True:
             try:
                 answer = await loop.run_in_executor(self._pool, _next, answers)

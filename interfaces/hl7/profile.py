@@ -34,6 +34,20 @@ CHOICES = {
     "repeated_order": Choice(
         "a new order under a number in use is refused (205), or taken as a change", ("reject", "change"), "reject"
     ),
+    "unknown_patient": Choice(
+        "an update (A08, A31) of a patient who is not known adds them, or is refused (204)", ("create", "reject"), "create"
+    ),
+    "retired_ids": Choice(
+        "a number of a merged record leads to the survivor, or is refused (204)", ("redirect", "reject"), "redirect"
+    ),
+    "merge_unknown": Choice(
+        "a merge of patients who are not known yet waits for them, or adds them", ("wait", "create"), "wait"
+    ),
+    "temporary_names": Choice(
+        "family names given to who cannot say theirs: another name and birth date are then no other person",
+        (), "DOE,UNKNOWN,UNIDENTIFIED,TRAUMA", r"[^,]+(,[^,]+)*",
+    ),
+    "tracking": Choice("A04 and A10 check in the exam that is planned for the day", ("yes", "no"), "no"),
     "replies": Choice(
         "an order is answered by ACK alone, by ORR, ORG or ORI in its place, or by an ORM of its own (`reply_to`)",
         ("no", "orr", "orm"), "no",
@@ -76,6 +90,7 @@ CHOICES = {
         "send order status (ORC-1 SC) with the group orders; more: also arrivals, ends of exams and reports",
         ("yes", "more", "no"), "yes",
     ),
+    "orders_as": Choice("orders and their status to the placer go as ORM^O01 or as OMG^O19", ("orm", "omg"), "orm"),
     "filler_orders": Choice("send orders born here (ORC-1 SN) to be numbered by the placer", ("yes", "no"), "no"),
     "number_seconds": Choice(
         "how long a number is waited for before it is asked for again and a person is told", (), "600", r"\d{1,6}"
@@ -103,6 +118,10 @@ CHOICES = {
     "result_needs_placer": Choice("keep results until the placer has numbered the order", ("yes", "no"), "no"),
     "order_only": Choice("only orders that this inbound endpoint placed; its name"),
     "ae_retries": Choice("how often an AE is tried again before a person is asked", tuple(map(str, range(21))), "0"),
+    "patients": Choice(
+        "send changes and merges of patients (RAD-12) with the group orders; not to where they come from",
+        ("yes", "no"), "no",
+    ),
     # Appointments
     "siu_overbook": Choice(
         "an outside scheduler's time (SIU) that is taken or outside opening hours: refuse it, or overbook",

@@ -7,12 +7,13 @@ import logging
 import traceback
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, transaction
 
 from interfaces import cases, engine
-from interfaces.engine import Arrival, Verdict
-from interfaces.hl7 import ack, er7, mllp, refusals
+from interfaces.engine import Arrival, NewMessage, Verdict
+from interfaces.hl7 import ack, batches, er7, mllp, profile, refusals, sequence
 from interfaces.hl7.ack import Header, Problem, Unsupported
 from interfaces.hl7.er7 import Message
 from interfaces.hl7.inbound import reader_for
@@ -35,44 +36,92 @@ class NotStored(Exception):
     """The database did not take the message. The peer gets no answer and will send it again."""
 
 
-def receive(frame: mllp.Frame, peer: str) -> Iterator[bytes]:
-    """Answer a frame; usually one message, in enhanced mode up to two. Raises NotStored.
+class Impostor(Exception):
+    """Who says to be this partner does not have its certificate. The refusal is sent, the connection closed."""
 
-    An answer is yielded only after the commit it speaks of.
+
+def receive(frame: mllp.Frame, peer: str, certificate: str = "") -> Iterator[bytes]:
+    """Answer a frame: a message, in enhanced mode by up to two answers, or a batch. Raises NotStored, Impostor.
+
+    An answer is yielded only after the commit it speaks of. `certificate` is the fingerprint of the peer's,
+    over TLS.
     """
+    if frame.oversize or not batches.is_batch(frame.message):
+        yield from _receive(frame, peer, certificate)
+        return
+    try:
+        batch = batches.read(frame.message)
+    except er7.Unreadable:
+        yield from _receive(frame, peer, certificate)  # kept and refused as a whole
+        return
+    one_by_one = (_receive(mllp.Frame(message), peer, certificate) for message in batch.messages)
+    endpoint = endpoint_of(ack.header_of(batch.messages[0], None))
+    if endpoint is not None and profile.option(endpoint.profile, "batch_acks") == "each":
+        for answers in one_by_one:
+            yield from answers
+    else:
+        yield batches.answer(batch, [one for answers in one_by_one for one in answers], new_control_id())
+
+
+def _receive(frame: mllp.Frame, peer: str, certificate: str) -> Iterator[bytes]:
     raw = frame.message
     header = ack.header_of(raw, None)
+    sender = f"{header.sending_application}|{header.sending_facility}"
     try:
         endpoint = endpoint_of(header)
+        trusted = endpoint is None or _is_known_by(endpoint, certificate)
+        if not trusted:
+            # Kept as nobody's: it must neither repeat the partner's message nor be one.
+            endpoint, sender = None, ""
         message, fresh = engine.store(
             Arrival(
-                raw=raw, endpoint=endpoint, peer=peer, control_id=header.control_id, type=header.kind,
-                sender=f"{header.sending_application}|{header.sending_facility}",
+                raw=raw, endpoint=endpoint, peer=peer, control_id=header.control_id, type=header.kind, sender=sender
             )
         )  # fmt: skip
         faults.point("after_inbox_insert")
-        if not fresh and message.status == InboundState.PROCESSED:
+        repeated = not fresh and message.status == InboundState.PROCESSED
+        refusal = None
+        if repeated:
             engine.count_repeat(message)
-            answered = True
-        else:
-            answered = False
-            if header.accept_ack:
-                refusal = _header_problem(header, endpoint, raw, frame)
-                if ack.wants(header.accept_ack, accepted=refusal is None):
-                    code = "CA" if refusal is None else "CR"
-                    yield ack.build(header, code, control_id=new_control_id(), problem=refusal)
-                    if refusal is not None:
-                        apply(message.pk, oversize=frame.oversize)
-                        return
-            message = apply(message.pk, oversize=frame.oversize)
+        elif header.accept_ack:
+            refusal = _header_problem(header, endpoint, raw, frame)
+            if ack.wants(header.accept_ack, accepted=refusal is None):
+                code = refusal.commit_code if refusal else "CA"
+                yield ack.build(header, code, control_id=new_control_id(), problem=refusal)
+        if not repeated:
+            message = apply(message.pk, oversize=frame.oversize, stored=message if fresh else None)
     except (OperationalError, InterfaceError) as error:
         raise NotStored from error
     faults.point("after_inbox_commit_before_ack")
-    if answered and ack.wants(header.accept_ack, accepted=True):
+    if repeated and ack.wants(header.accept_ack, accepted=True):
         yield ack.build(header, "CA", control_id=new_control_id())
-    accepted = message.status == InboundState.PROCESSED
-    if not header.enhanced or ack.wants(header.application_ack, accepted=accepted):
+    committed_no = refusal is not None and ack.wants(header.accept_ack, accepted=False)
+    if not committed_no and _is_answered(header, endpoint, accepted=message.status == InboundState.PROCESSED):
         yield bytes(message.ack or b"")
+    if not trusted:
+        record_access(
+            None, "node.refused", subject=f"message:{message.pk}", outcome="refused", reason=f"certificate of {peer}"
+        )  # fmt: skip
+        raise Impostor
+
+
+def _is_known_by(endpoint: Endpoint, certificate: str) -> bool:
+    """A partner bound to a certificate is nobody else's (ITI-19); one that uses TLS does not come without."""
+    if endpoint.certificate_fingerprint:
+        return certificate == endpoint.certificate_fingerprint
+    return bool(certificate) or not endpoint.tls
+
+
+def _is_answered(header: Header, endpoint: Endpoint | None, *, accepted: bool) -> bool:
+    """Whether the application's answer goes back on the line."""
+    if header.enhanced:
+        elsewhere = endpoint is not None and endpoint.option("ack_to")
+        return not elsewhere and ack.wants(header.application_ack, accepted=accepted)
+    if header.type == "ACK":
+        # An answer is not answered; only a person's eye can help one that we cannot place.
+        return not accepted
+    silence = endpoint is not None and profile.option(endpoint.profile, "never_ack") == "silence"
+    return not (header.wants_none and silence)
 
 
 def endpoint_of(header: Header) -> Endpoint | None:
@@ -90,14 +139,23 @@ def endpoint_of(header: Header) -> Endpoint | None:
     )
 
 
-def apply(pk: int, *, oversize: bool = False) -> InboundMessage:
+def apply(pk: int, *, oversize: bool = False, stored: InboundMessage | None = None) -> InboundMessage:
     """Apply a stored message once, whoever else tries at the same time; returns it with its answer.
 
-    Raises OperationalError when the database does not let it; the message then waits for `recover`.
+    `stored` is the message as it was stored just now. Raises OperationalError when the database does not let it;
+    the message then waits for `recover`.
     """
+    try:
+        # What is accepted, nearly everything, needs none of the savepoints that a refusal goes back to; they
+        # would be every third statement.
+        with transaction.atomic(), engine.without_savepoints():
+            return _apply(pk, oversize=oversize, stored=stored, at_once=True)
+    except Exception:  # whatever it was, the careful way finds it again and says what
+        log.debug("message %s is read once more", pk)
     for left in reversed(range(_TRIES)):
         try:
-            return _apply(pk, oversize=oversize)
+            with transaction.atomic():
+                return _apply(pk, oversize=oversize)
         except (OperationalError, IntegrityError):
             # A deadlock, or somebody added the same row at the same moment: a second look finds it.
             if not left:
@@ -105,9 +163,11 @@ def apply(pk: int, *, oversize: bool = False) -> InboundMessage:
     raise AssertionError("the last try returns or raises")
 
 
-@transaction.atomic
-def _apply(pk: int, *, oversize: bool) -> InboundMessage:
-    message = engine.lock_received(pk)
+def _apply(
+    pk: int, *, oversize: bool, stored: InboundMessage | None = None, at_once: bool = False
+) -> InboundMessage:
+    """One try, in a transaction. `at_once` passes every refusal on instead of answering it."""
+    message = engine.lock_received(pk, stored)
     if message is None:
         return InboundMessage.objects.get(pk=pk)
     endpoint = message.endpoint
@@ -116,16 +176,22 @@ def _apply(pk: int, *, oversize: bool) -> InboundMessage:
     control_id = new_control_id()
     parsed: Message | None = None
     # With its number, by which the console finds what a message did.
-    with working_for(f"{endpoint.name} {message.peer} in:{pk}" if endpoint else message.peer):
+    with working_for(f"{endpoint.name} {message.peer[:40]} in:{pk}" if endpoint else message.peer):
         try:
             # What has no usable header is rejected (AR) whatever else is wrong with it.
             endpoint = check_header(header, endpoint, raw, oversize=oversize)
             parsed = er7.read(raw, endpoint.encoding)
             header = ack.header_of(raw, parsed)
-            read = reader_for(header.type, header.trigger)
-            parsed.check_shape()
-            with transaction.atomic():
-                outcome = read(parsed, Context(endpoint, header, message))
+            expected = sequence.take(header, endpoint, message)
+            if sequence.is_bare(header, endpoint):
+                outcome = Outcome()
+            else:
+                read = reader_for(header.type, header.trigger)
+                parsed.check_shape()
+                with transaction.atomic():
+                    outcome = read(parsed, Context(endpoint, header, message))
+        except Exception if at_once else ():
+            raise
         except RisError as error:
             problem = ack.problem_of(placed(error))
             _note_refusal(message, endpoint, problem)
@@ -141,14 +207,34 @@ def _apply(pk: int, *, oversize: bool) -> InboundMessage:
             _log(message, error)
             verdict = _refusal(header, ack.INTERNAL_ERROR, control_id, InboundState.FAILED)
         else:
-            verdict = _acceptance(header, outcome, control_id)
+            verdict = _acceptance(header, outcome, control_id, expected)
             cases.solve_topic(
                 refusals.BY_TOPIC, refusals.topic(parsed, header.kind, endpoint), by=endpoint.user
             )
     faults.point("after_effect_before_mark")
     message.type = header.kind
     engine.settle(message, verdict)
+    if endpoint is not None and header.enhanced:
+        _answer_elsewhere(header, endpoint, message, verdict)
     return message
+
+
+def _answer_elsewhere(header: Header, endpoint: Endpoint, message: InboundMessage, verdict: Verdict) -> None:
+    """Queue the application's answer to the partner that the profile names, in the transaction of the outcome."""
+    accepted = verdict.status == InboundState.PROCESSED
+    if not endpoint.option("ack_to") or not ack.wants(header.application_ack, accepted=accepted):
+        return
+    to = Endpoint.objects.filter(name=endpoint.option("ack_to"), direction="out", active=True).first()
+    if to is None:
+        log.error("endpoint %s: there is no partner to take its answers (ack_to)", endpoint.pk)
+        return
+    engine.enqueue(
+        NewMessage(
+            endpoint=to, event=None, purpose=f"ACK to in:{message.pk}", type=f"ACK^{header.trigger}",
+            key=f"ack:{message.pk}", render=lambda control_id: ack.as_message(verdict.ack, control_id),
+            patient_id=verdict.patient_id, accession_number=verdict.accession_number,
+        )
+    )  # fmt: skip
 
 
 def check_header(header: Header, endpoint: Endpoint | None, raw: bytes, *, oversize: bool) -> Endpoint:
@@ -160,10 +246,12 @@ def check_header(header: Header, endpoint: Endpoint | None, raw: bytes, *, overs
         raise er7.Unreadable(
             f"The message is larger than {mllp.MAX_MESSAGE // 1024 // 1024} MB; send it in parts."
         )
+    if batches.is_batch(raw):
+        batches.read(raw)
     er7.separators_of(er7.header_line(raw))
     for value, location in (
         (header.control_id, "MSH-10"),
-        (header.type, "MSH-9"),
+        (header.type or (header.sequence in ("0", "-1") and "none"), "MSH-9"),
         (header.processing_id, "MSH-11"),
         (header.version, "MSH-12"),
     ):
@@ -193,18 +281,20 @@ def _header_problem(
 ) -> Problem | None:
     """Why the commit is refused (CR); None when the message is taken for processing (CA)."""
     try:
-        check_header(header, endpoint, raw, oversize=frame.oversize)
-        reader_for(header.type, header.trigger)
+        endpoint = check_header(header, endpoint, raw, oversize=frame.oversize)
+        if not sequence.is_bare(header, endpoint):
+            reader_for(header.type, header.trigger)
+        sequence.refuse_gap(header, endpoint, endpoint.last_sequence_in)
     except RisError as error:
         return ack.problem_of(error)
     return None
 
 
-def _acceptance(header: Header, outcome: Outcome, control_id: str) -> Verdict:
+def _acceptance(header: Header, outcome: Outcome, control_id: str, expected: int | None) -> Verdict:
     answer = (
         outcome.answer(header, control_id)
         if outcome.answer
-        else ack.build(header, "AA", control_id=control_id)
+        else ack.build(header, "AA", control_id=control_id, expected=expected)
     )
     return Verdict(
         InboundState.PROCESSED, "AA", answer,
@@ -228,7 +318,7 @@ def _open_case(
 ) -> None:
     """What we answered AE waits here for a person, or for the same thing to come again and fit. An AR is the
     sender's to put right."""
-    if endpoint is not None and problem.ack_code == "AE":
+    if endpoint is not None and problem.ack_code == "AE" and problem.expected is None:
         new = refusals.case_of(problem, parsed, header.kind, endpoint)
         cases.open_case(new, endpoint=endpoint, inbound=message)
 
@@ -245,6 +335,20 @@ def _log(message: InboundMessage, error: Exception) -> None:
     """Where it broke, not on what: an exception's text may hold what the message held."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("message %s could not be processed: %s\n%s", message.pk, type(error).__name__, frames)
+
+
+def take_reply(raw: bytes, endpoint: Endpoint) -> None:
+    """Store a reply that says more than accepted (ORR^O02), in the transaction that settles what it answers;
+    it is applied once that is committed, or by `recover`."""
+    header = ack.header_of(raw, None)
+    message, fresh = engine.store(
+        Arrival(
+            raw=raw, endpoint=endpoint, peer=endpoint.address, control_id=header.control_id, type=header.kind,
+            sender=f"{header.sending_application}|{header.sending_facility}",
+        )
+    )  # fmt: skip
+    if fresh:
+        transaction.on_commit(partial(apply, message.pk), robust=True)
 
 
 def recover(older_than: timedelta = timedelta()) -> int:

@@ -1,210 +1,430 @@
-"""Sends an endpoint's queue over one kept-open MLLP connection, one message in flight, in order."""
+"""Sends the queues: each partner's in order, one message in flight on a kept-open line, all partners at once.
 
+One event loop holds the lines of a process, so a partner that is silent costs a waiting coroutine and no worker.
+One database session holds their locks: what it may write, no other sender writes at that time.
+"""
+
+import asyncio
 import logging
+import os
 import random
-import select
-import socket
-import time
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
+import psycopg2
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from interfaces import engine
-from interfaces.hl7 import er7, mllp
+from interfaces.hl7 import answers, profile, receiver, sequence
+from interfaces.hl7.line import Answer, Line, NoAnswer
 from interfaces.models import Endpoint, OutboundMessage
 from ris.core import faults
-from ris.core.errors import RisError
 
 log = logging.getLogger(__name__)
 
-CONNECT_TIMEOUT = 5.0
-_POLL = 0.1
-_MAX_ANSWER = 1024 * 1024
+Result = TypeVar("Result")
+
+#: How long a line with nothing to send is kept.
+LINGER = 60.0
+#: How often the session shows that it lives, and looks for what nobody was woken for.
+_BEAT = 2.0
+#: A sender that was stopped for so long loses its session, and with it its locks.
+_IDLE_LIMIT = "20s"
 
 
-class NoAnswer(Exception):
-    """The bytes may have arrived, but nobody said so. `answer` is what came instead."""
+class SessionLost(Exception):
+    """The database session ended, and the locks it held: nothing may be sent or settled under them."""
 
-    def __init__(self, text: str, answer: bytes | None = None) -> None:
-        super().__init__(text)
-        self.text = text
-        self.answer = answer
+
+class Session:
+    """One thread with one database session."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="sender")
+        #: Counts the sessions: work that began in an earlier one is refused.
+        self.number = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._pool, lambda: connection.close())
+        self._pool.shutdown()
+
+    async def run(self, work: Callable[[], Result], number: int | None = None) -> Result:
+        """Do `work` in the database. Raises SessionLost."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, work, number)
+
+    def _run(self, work: Callable[[], Result], number: int | None) -> Result:
+        if number is not None and number != self.number:
+            raise SessionLost
+        try:
+            if connection.connection is None:
+                connection.connect()
+                with connection.cursor() as cursor:
+                    cursor.execute("SET idle_session_timeout = %s", [_IDLE_LIMIT])
+            return work()
+        except (OperationalError, InterfaceError) as error:
+            self.number += 1
+            connection.close()
+            raise SessionLost from error
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    code: str
-    text: str
+class Turn:
+    """What to do next for a partner: send `message`, which is claimed when the line to it is open."""
+
+    endpoint: Endpoint
+    message: OutboundMessage | None
     raw: bytes
+    #: False when nothing may be sent now: paused, retired, or waiting after a failure.
+    served: bool
 
 
-class Line:
-    """The connection to one partner. After anything but a clean answer it is closed: a late answer must
-    never be taken for the next message's."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self._socket: socket.socket | None = None
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def connect(self) -> None:
-        """Open the connection unless it is open. Raises OSError."""
-        if self._socket is not None and not self._is_quiet(self._socket):
-            self.close()
-        if self._socket is None:
-            host, _, port = self._address.rpartition(":")
-            self._socket = socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-    @staticmethod
-    def _is_quiet(line: socket.socket) -> bool:
-        """Nothing waits to be read: neither the peer's goodbye nor a stray answer."""
-        readable, _, _ = select.select([line], [], [], 0)
-        return not readable
-
-    def exchange(self, message: bytes, control_id: str, timeout: float) -> Answer:
-        """Send and wait for the answer to `control_id`. Raises NoAnswer; the line is closed then."""
-        try:
-            return self._exchange(message, control_id, timeout)
-        except NoAnswer:
-            self.close()
-            raise
-        except OSError as error:
-            self.close()
-            raise NoAnswer(f"The connection broke before an answer came ({type(error).__name__}).") from None
-
-    def _exchange(self, message: bytes, control_id: str, timeout: float) -> Answer:
-        assert self._socket is not None, "connect comes first"
-        deadline = time.monotonic() + timeout
-        self._socket.settimeout(timeout)
-        self._socket.sendall(mllp.frame(message))
-        faults.point("after_send_before_ack")
-        deframer = mllp.Deframer(limit=_MAX_ANSWER)
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise NoAnswer(f"No answer within {timeout:g} s.")
-            self._socket.settimeout(left)
-            data = self._socket.recv(65536)
-            if not data:
-                raise NoAnswer("The partner closed the connection without an answer.")
-            frames = deframer.feed(data)
-            if frames:
-                return read_answer(frames[0].message, control_id)
+class Overtaken(Exception):
+    """Another sender has taken up the message since."""
 
 
-def read_answer(raw: bytes, control_id: str) -> Answer:
-    """MSA-1 and the reason. Raises NoAnswer when it is not the answer to `control_id`."""
-    try:
-        message = er7.read(raw)
-        code, answered = message.get("MSA-1").upper(), message.get("MSA-2")
-        text = (
-            message.get("MSA-3") or message.get("ERR-8") or message.get("ERR-1.4.2") or message.get("ERR-3.2")
-        )
-    except RisError:
-        raise NoAnswer("The answer is no HL7 message.", raw) from None
-    if code not in ("AA", "AE", "AR", "CA", "CE", "CR"):
-        raise NoAnswer("The answer names no outcome in MSA-1.", raw)
-    # A partner that could not read our header cannot echo its control id, but it has said no.
-    if answered != control_id and not (code in ("AR", "CR") and not answered):
-        raise NoAnswer("The answer is for another message (MSA-2).", raw)
-    return Answer(code, text, raw)
-
-
-def drain(endpoint_id: int, *, linger: float = 1.0, limit: float = 45.0) -> int:
-    """Send what is due to a partner until nothing has come for `linger` seconds; how many were answered.
-
-    One session in the cluster does so at a time; a second one leaves at once. Ends after `limit` seconds
-    at the latest (plus one time-out); the sweep starts it again.
-    """
-    answered = 0
-    ends = time.monotonic() + limit
-    while time.monotonic() < ends:
-        with engine.sole_sender(endpoint_id) as held:
-            if not held:
-                return answered
-            line = Line("")
-            try:
-                endpoint = Endpoint.objects.get(pk=endpoint_id)
-                line = Line(endpoint.address)
-                answered += _serve(endpoint, line, linger, ends)
-            finally:
-                line.close()
-        # A message queued after our last look, whose wake-up found us still holding the lock.
-        if not _is_served(endpoint_id) or engine.next_due(endpoint_id, at=timezone.now()) is None:
-            break
-    return answered
-
-
-def _is_served(endpoint_id: int) -> bool:
-    endpoint = Endpoint.objects.get(pk=endpoint_id)
-    return endpoint.active and not endpoint.paused and endpoint.next_attempt_at <= timezone.now()
-
-
-def _serve(endpoint: Endpoint, line: Line, linger: float, ends: float) -> int:
-    answered = 0
-    idle_until = time.monotonic() + linger
-    while time.monotonic() < ends:
-        address = endpoint.address
-        endpoint.refresh_from_db()
-        if not endpoint.active or endpoint.paused or endpoint.address != address:
-            break
+def _turn(endpoint_id: int, opened: tuple[str, bool, str] | None, settle: Callable[[], bool] | None) -> Turn:
+    """Settle the last message and claim the next in one transaction: one commit a message."""
+    with transaction.atomic():
+        if settle is not None and not settle():
+            raise Overtaken
+        endpoint = Endpoint.objects.get(pk=endpoint_id)
         now = timezone.now()
-        message = engine.next_due(endpoint.pk, at=now) if endpoint.next_attempt_at <= now else None
-        if message is None:
-            if time.monotonic() >= idle_until or endpoint.next_attempt_at > now:
-                break
-            time.sleep(_POLL)
-            continue
-        if send(endpoint, line, message):
-            answered += 1
-        idle_until = time.monotonic() + linger
-    return answered
+        if not endpoint.active or endpoint.paused or endpoint.next_attempt_at > now:
+            return Turn(endpoint, None, b"", served=False)
+        numbered = option(endpoint, "sequence") == "yes"
+        strict = numbered or option(endpoint, "order") == "strict"
+        while (message := engine.next_due(endpoint_id, at=now, strict=strict)) is not None:
+            if not engine.may_send(message, endpoint):
+                continue
+            if opened != place_of(endpoint):
+                return Turn(endpoint, message, b"", served=True)
+            if engine.mark_sent(message):
+                if numbered:
+                    sequence.number(message, endpoint)
+                return Turn(endpoint, message, message.raw, served=True)
+        return Turn(endpoint, None, b"", served=True)
 
 
-def send(endpoint: Endpoint, line: Line, message: OutboundMessage) -> bool:
-    """One attempt. True when the partner answered, whatever it said. Opens no transaction around the network."""
-    if not engine.may_send(message, endpoint):
-        return False
-    wait = engine.back_off(endpoint.failures + 1, random.random())
-    try:
-        line.connect()
-    except (OSError, ValueError) as error:
-        # Nothing left: the message stays as it was, the line waits.
-        log.warning("endpoint %s: cannot connect (%s)", endpoint.pk, type(error).__name__)
-        engine.line_down(endpoint, text=f"Cannot connect to {endpoint.address}: {error}", retry_in=wait)
-        return False
-    if not engine.mark_sent(message):
-        return False
-    faults.point("after_claim")
-    try:
-        answer = line.exchange(bytes(message.raw), message.control_id, float(endpoint.answer_timeout))
-    except NoAnswer as trouble:
-        log.warning("endpoint %s: message %s got no answer", endpoint.pk, message.pk)
-        retry = engine.back_off(message.attempts + 1, random.random())
-        engine.mark_unanswered(message, endpoint, answer=trouble.answer, text=trouble.text, retry_in=retry)
-        engine.line_down(endpoint, text=trouble.text, retry_in=wait)
-        return False
-    faults.point("after_ack_before_commit")
-    engine.line_up(endpoint)
-    if answer.code in ("AA", "CA"):
-        engine.mark_accepted(message, code=answer.code, answer=answer.raw)
-    else:
-        _refused(endpoint, message, answer)
+def place_of(endpoint: Endpoint) -> tuple[str, bool, str]:
+    return endpoint.address, endpoint.tls, endpoint.certificate_fingerprint if endpoint.tls else ""
+
+
+def option(endpoint: Endpoint, key: str) -> str:
+    return profile.option(endpoint.profile, key)
+
+
+class Delivery:
+    """One partner's queue, as long as this process serves it."""
+
+    def __init__(self, session: Session, endpoint_id: int, linger: float) -> None:
+        self._session = session
+        self._endpoint_id = endpoint_id
+        self._linger = linger
+        self.woken = asyncio.Event()
+        self.stopping = False
+        self.answered = 0
+        self._line: Line | None = None
+        self._late: list[Answer] = []
+
+    async def serve(self) -> None:
+        """Send what is due until nothing has come for `linger` seconds; at once when another sender does so."""
+        number = self._session.number
+        if not await self._session.run(partial(engine.take_line, self._endpoint_id), number):
+            return
+        try:
+            await self._serve(number)
+        except Overtaken:
+            log.warning("endpoint %s: another sender has taken over", self._endpoint_id)
+        except SessionLost:
+            log.warning("endpoint %s: the database session was lost", self._endpoint_id)
+        finally:
+            if self._line is not None:
+                self._line.close()
+            with suppress(SessionLost):
+                await self._hear_late(number)
+                await self._session.run(partial(engine.leave_line, self._endpoint_id), number)
+
+    async def _serve(self, number: int) -> None:
+        settle: Callable[[], bool] | None = None
+        clock = asyncio.get_running_loop().time
+        ends = clock() + self._linger
+        while True:
+            self.woken.clear()
+            opened = self._line.place if self._line is not None and self._line.is_usable else None
+            turn = await self._session.run(
+                partial(_turn, self._endpoint_id, None if self.stopping else opened, settle), number
+            )
+            settle = None
+            await self._hear_late(number)
+            if not turn.served or self.stopping:
+                return
+            if turn.message is None:
+                try:
+                    async with asyncio.timeout_at(ends):
+                        await self.woken.wait()
+                except TimeoutError:
+                    return
+                continue
+            if opened != place_of(turn.endpoint):
+                settle = await self._open(turn.endpoint)
+            else:
+                settle = await self._send(turn.endpoint, turn.message, turn.raw)
+            ends = clock() + self._linger
+
+    async def _open(self, endpoint: Endpoint) -> Callable[[], bool] | None:
+        if self._line is not None:
+            self._line.close()
+        try:
+            hear = self._hear if option(endpoint, "acks") != "original" else None
+            self._line = await Line.open(place_of(endpoint), hear)
+        except (OSError, ValueError) as error:
+            # Nothing left: the message stays as it was, the line waits.
+            self._line = None
+            log.warning("endpoint %s: cannot connect (%s)", endpoint.pk, type(error).__name__)
+            text = f"Cannot connect to {endpoint.address}: {error}"
+            return partial(_down, endpoint, text, _wait(endpoint, endpoint.failures + 1))
+        return None
+
+    async def _send(self, endpoint: Endpoint, message: OutboundMessage, raw: bytes) -> Callable[[], bool]:
+        """One attempt; returns what is to be written of it. No transaction is open around the network."""
+        assert self._line is not None, "a message is claimed for an open line"
+        faults.point("after_claim")
+        both = option(endpoint, "acks") == "enhanced" and option(endpoint, "application_acks") == "line"
+        try:
+            answer = await self._line.exchange(
+                raw, message.control_id, float(endpoint.answer_timeout), until_applied=both
+            )
+        except NoAnswer as trouble:
+            log.warning("endpoint %s: message %s got no answer", endpoint.pk, message.pk)
+            return partial(_unanswered, endpoint, message, trouble)
+        faults.point("after_ack_before_commit")
+        self.answered += 1
+        return partial(_answered, endpoint, message, answer)
+
+    def _hear(self, answer: Answer) -> None:
+        self._late.append(answer)
+        self.woken.set()
+
+    async def _hear_late(self, number: int) -> None:
+        while self._late:
+            answer = self._late.pop(0)
+            await self._session.run(partial(_take_late, answer), number)
+
+
+def _take_late(answer: Answer) -> bool:
+    return bool(
+        engine.answered_later(answer.control_id, code=answer.code, answer=answer.raw, text=answer.text)
+    )
+
+
+def _wait(endpoint: Endpoint, failures: int) -> timedelta:
+    steps = [int(seconds) for seconds in option(endpoint, "back_off").split(",")]
+    return engine.back_off(failures, random.random(), steps)
+
+
+def _down(endpoint: Endpoint, text: str, wait: timedelta) -> bool:
+    engine.line_down(endpoint, text=text, retry_in=wait)
     return True
 
 
-def _refused(endpoint: Endpoint, message: OutboundMessage, answer: Answer) -> None:
-    """AE, AR: a person looks. Some partners say AE for "busy": their profile allows a few retries first."""
-    allowed = endpoint.option("ae_retries", "0")
+def _unanswered(endpoint: Endpoint, message: OutboundMessage, trouble: NoAnswer) -> bool:
+    engine.line_down(endpoint, text=trouble.text, retry_in=_wait(endpoint, endpoint.failures + 1))
+    retry = _wait(endpoint, message.attempts)
+    return engine.mark_unanswered(message, endpoint, answer=trouble.answer, text=trouble.text, retry_in=retry)
+
+
+def _answered(endpoint: Endpoint, message: OutboundMessage, answer: Answer) -> bool:
+    engine.line_up(endpoint)
+    if not answer.accepted:
+        return _refused(endpoint, message, answer)
+    with transaction.atomic():
+        settled = engine.mark_accepted(message, code=answer.code, answer=answer.raw)
+        if settled:
+            answers.accepted(message)
+    if settled and not answer.type.startswith("ACK"):
+        # ORR^O02 answers an order with more than a code: what it says is applied like any message.
+        receiver.take_reply(answer.raw, endpoint)
+    return settled
+
+
+def _refused(endpoint: Endpoint, message: OutboundMessage, answer: Answer) -> bool:
+    """AE, AR: a person looks. Some partners say so for "busy": their profile allows a few retries first."""
+    transient = answer.code in ("AE", "CE") or option(endpoint, "ar_is_transient") == "yes"
+    allowed = option(endpoint, "ae_retries")
     retry: timedelta | None = None
-    if answer.code in ("AE", "CE") and allowed.isdigit() and message.refusals < int(allowed):
-        retry = engine.back_off(message.refusals + 1, random.random())
+    if transient and message.refusals < int(allowed):
+        retry = _wait(endpoint, message.refusals + 1)
     log.warning("endpoint %s: message %s answered %s", endpoint.pk, message.pk, answer.code)
-    engine.mark_refused(message, code=answer.code, answer=answer.raw, text=answer.text, retry_in=retry)
+    return engine.mark_refused(message, code=answer.code, answer=answer.raw, text=answer.text, retry_in=retry)
+
+
+class Sender:
+    """All lines of this process: a thread with an event loop, begun by the first wake-up."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+        self._deliveries: dict[int, Delivery] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def wake(self, endpoint_id: int | None = None) -> None:
+        """Have an endpoint's queue looked at; returns at once."""
+        with self._guard:
+            if self._loop is None or self._process != os.getpid():
+                self._start()
+            assert self._loop is not None, "it was started"
+            if endpoint_id is not None:
+                self._loop.call_soon_threadsafe(self._wake, endpoint_id)
+
+    def stop(self, grace: float = 3.0) -> None:
+        """Begin no more messages; those on their way may get their answer within `grace` seconds."""
+        with self._guard:
+            loop, self._loop = self._loop, None
+        if loop is None or self._process != os.getpid():
+            return
+        ended: Future[None] = asyncio.run_coroutine_threadsafe(self._end(grace), loop)
+        with suppress(TimeoutError):
+            ended.result(grace + 5)
+        loop.call_soon_threadsafe(loop.stop)
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._deliveries, self._tasks = {}, set()
+        self._session = Session()
+        threading.Thread(target=self._live, args=(self._loop,), name="sender-loop", daemon=True).start()
+
+    def _live(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        self._begin(self._beat())
+        self._begin(self._listen())
+        loop.run_forever()
+
+    def _begin(self, work: Any) -> None:
+        assert self._loop is not None
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end(self, grace: float) -> None:
+        for delivery in self._deliveries.values():
+            delivery.stopping = True
+            delivery.woken.set()
+        end = asyncio.get_running_loop().time() + grace
+        while self._deliveries and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.02)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._session.__aexit__(None, None, None)
+
+    def _wake(self, endpoint_id: int) -> None:
+        delivery = self._deliveries.get(endpoint_id)
+        if delivery is not None:
+            delivery.woken.set()
+        elif self._loop is not None:
+            self._deliveries[endpoint_id] = Delivery(self._session, endpoint_id, LINGER)
+            self._begin(self._deliver(endpoint_id))
+
+    async def _deliver(self, endpoint_id: int) -> None:
+        delivery = self._deliveries[endpoint_id]
+        try:
+            await delivery.serve()
+        except SessionLost:
+            log.warning("endpoint %s: the database does not answer", endpoint_id)
+        except Exception:
+            log.exception("endpoint %s: the sender failed", endpoint_id)
+        finally:
+            del self._deliveries[endpoint_id]
+        if delivery.woken.is_set() and not delivery.stopping:
+            # Queued after our last look, while we still held the line.
+            self._wake(endpoint_id)
+
+    async def _beat(self) -> None:
+        """Keeps the session alive, and finds what lost wake-ups and ended waits leave."""
+        while True:
+            try:
+                due = await self._session.run(lambda: engine.endpoints_with_due_messages(at=timezone.now()))
+                for endpoint_id in due:
+                    if endpoint_id not in self._deliveries:
+                        self._wake(endpoint_id)
+            except SessionLost:
+                log.warning("the sender's database session was lost")
+            await asyncio.sleep(_BEAT)
+
+    async def _listen(self) -> None:
+        """Hear of messages the moment they are committed, from whatever process."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(psycopg2.Error, OperationalError):
+                heard = await loop.run_in_executor(None, _listening)
+                gone = asyncio.Event()
+                loop.add_reader(heard.fileno(), self._heard, heard, gone)
+                try:
+                    await gone.wait()
+                finally:
+                    loop.remove_reader(heard.fileno())
+                    heard.close()
+            await asyncio.sleep(_BEAT)
+
+    def _heard(self, heard: Any, gone: asyncio.Event) -> None:
+        try:
+            heard.poll()
+        except psycopg2.Error:
+            gone.set()
+            return
+        names = {int(notice.payload) for notice in heard.notifies}
+        heard.notifies.clear()
+        for endpoint_id in names:
+            self._wake(endpoint_id)
+
+
+def _listening() -> Any:
+    """A database connection of its own that is told of what is queued."""
+    raw = psycopg2.connect(**connection.get_connection_params())
+    raw.autocommit = True
+    with raw.cursor() as cursor:
+        cursor.execute(f"LISTEN {engine.WAKE_UP}")
+    return raw
+
+
+#: The sender of this process.
+sender = Sender()
+
+
+def drain(endpoint_id: int, *, linger: float = 1.0) -> int:
+    """Serve one partner here and now, until nothing has come for `linger` seconds; how many were answered."""
+
+    async def serve() -> int:
+        async with Session() as session:
+            delivery = Delivery(session, endpoint_id, linger)
+            alive = asyncio.create_task(_look_again(delivery))
+            try:
+                await delivery.serve()
+            finally:
+                alive.cancel()
+            return delivery.answered
+
+    # In a thread of its own: the caller's may have an event loop already.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(serve())).result()
+
+
+async def _look_again(delivery: Delivery) -> None:
+    while True:
+        await asyncio.sleep(0.1)
+        delivery.woken.set()

@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"port 0 takes a free one (default: {default})",
         )
     parser.add_argument(
+        "--mllps",
+        metavar="HOST:PORT",
+        help="a second HL7 listener over TLS, with RIS_TLS_CERTIFICATE, _KEY and _CA",
+    )
+    parser.add_argument(
         "--seed", choices=("demo", "bare", "none"), default="none", help="what to fill in at first"
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="Celery workers (default: 1)")
@@ -47,7 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     add_arguments(parser)
     options = parser.parse_args(arguments)
     try:
-        addresses = {name: read_address(getattr(options, name)) for name in LISTENERS}
+        wanted = [*LISTENERS, *(["mllps"] if options.mllps else [])]
+        addresses = {name: read_address(getattr(options, name)) for name in wanted}
         for name, address in addresses.items():
             refuse_clear_text(name, address)
         if options.workers < 1:
@@ -134,10 +140,16 @@ def bring_up(supervisor: Supervisor, addresses: dict[str, Address], seed: str, w
     worker = ("worker", "--pool", "threads", "--concurrency", "8", "--without-gossip", "--without-mingle")
     web = program("web", manage, "run_web", listen=addresses["http"])
     mllp = program("mllp", manage, "run_mllp", listen=addresses["mllp"])
+    secure = (
+        [program("mllps", manage, "run_mllp", "--tls", listen=addresses["mllps"])]
+        if "mllps" in addresses
+        else []
+    )
     dicom = program("dicom", manage, "run_dicom", listen=addresses["dicom"])
     supervisor.start(
         web,
         mllp,
+        *secure,
         dicom,
         *(
             program(name, *celery, *worker, "--hostname", f"{name}@%h")
@@ -151,6 +163,7 @@ def bring_up(supervisor: Supervisor, addresses: dict[str, Address], seed: str, w
     ready = {
         "http": f"http://{web.address}",
         "mllp": mllp.address,
+        **{service.name: service.address for service in secure},
         "dicom": f"{env('RIS_AE_TITLE', 'LIGHTBOX')}@{dicom.address}",
         "data": str(places.data),
     }

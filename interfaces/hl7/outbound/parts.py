@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
-from interfaces.hl7 import er7, profile, times
+from interfaces.hl7 import charsets, codemaps, codes, er7, profile, times
 from interfaces.hl7.er7 import Raw, Value
-from interfaces.models import Endpoint
+from interfaces.models import CodeTable, Endpoint
 from ris.accounts.models import User
 from ris.core.names import PersonName
 from ris.department.models import Practitioner
@@ -50,12 +50,7 @@ class Writer:
         """MSH and the rest as bytes; MSH-18 only when other than ASCII letters are in them (MLLP-14)."""
         endpoint = self.endpoint
         body = "".join(line + "\r" for line in segments)
-        declared, codec = "", "ascii"
-        if not body.isascii():
-            declared, codec = "UNICODE UTF-8", "utf-8"
-            wanted = er7.CHARSETS.get(endpoint.encoding, "utf-8")
-            if wanted.startswith("iso-8859") and _fits(body, wanted):
-                declared, codec = endpoint.encoding, wanted
+        accept, application = _CONDITIONS.get(self.option("acks"), ("", ""))
         msh = er7.header(
             {
                 3: endpoint.sending_application or "LIGHTBOX",
@@ -68,18 +63,21 @@ class Writer:
                 10: self.control_id,
                 11: "P",
                 12: self.version,
-                18: declared,
+                15: accept,
+                16: application,
             }
         )
-        return f"{msh}\r{body}".encode(codec if msh.isascii() else "utf-8")
+        declared, codec, text = charsets.choose(
+            f"{msh}\r{body}", endpoint.encoding, transliterate=self.option("unfit") == "transliterate"
+        )
+        if declared:
+            msh, _, body = text.partition("\r")
+            text = f"{msh}{'|' * (17 - msh.count('|'))}{declared}\r{body}"
+        return text.encode(codec)
 
 
-def _fits(text: str, codec: str) -> bool:
-    try:
-        text.encode(codec)
-    except UnicodeEncodeError:
-        return False
-    return True
+#: MSH-15 and MSH-16 by the profile's `acks`.
+_CONDITIONS = {"enhanced": ("AL", "AL"), "errors": ("AL", "ER"), "commit": ("AL", "NE")}
 
 
 def xpn(name: PersonName) -> Raw:
@@ -97,7 +95,8 @@ def xcn(person: Practitioner | None, writer: Writer) -> Value:
     """The person as they were named to us; with the assigning authority from 2.5 on (IHE 2.3.1 sends none)."""
     if person is None:
         return ""
-    name = [person.identifier, person.family, person.given, person.middle, person.suffix, person.prefix]
+    identifier = codemaps.theirs(writer.endpoint, CodeTable.PROVIDER, person.identifier)
+    name = [identifier, person.family, person.given, person.middle, person.suffix, person.prefix]
     return [*name, "", "", person.authority] if writer.modern else name
 
 
@@ -117,7 +116,7 @@ def ndl_of(user: User | None, writer: Writer) -> Value:
     return [[part if isinstance(part, str) else part[0] for part in name]] if name else ""
 
 
-def pid(patient: Patient, visit: Visit | None) -> str:
+def pid(patient: Patient, visit: Visit | None, writer: Writer | None = None) -> str:
     numbers = sorted(patient.identifiers.all(), key=lambda one: (not one.primary, one.pk))
     return er7.segment(
         "PID",
@@ -125,7 +124,7 @@ def pid(patient: Patient, visit: Visit | None) -> str:
             3: er7.repeat([[one.value, "", "", one.authority, one.type] for one in numbers]),
             5: xpn(patient.name),
             7: patient.birth_date.replace("-", ""),
-            8: patient.sex,
+            8: codemaps.theirs(writer.endpoint, CodeTable.SEX, patient.sex) if writer else patient.sex,
             11: patient.address,
             13: er7.repeat(_telephones(patient)),
             15: patient.language,
@@ -152,12 +151,16 @@ def pv1(visit: Visit | None, writer: Writer) -> str:
     return er7.segment(
         "PV1",
         {
-            2: visit.patient_class,
+            2: codemaps.theirs(writer.endpoint, CodeTable.PATIENT_CLASS, visit.patient_class),
             3: visit.location.split("^"),
             7: xcn(visit.attending, writer),
             8: xcn(visit.referring, writer),
+            10: visit.service,
             15: visit.pregnancy,
+            17: xcn(visit.admitting, writer),
             19: [visit.number, "", "", visit.authority],
+            44: writer.time(visit.admitted_at),
+            45: writer.time(visit.discharged_at),
             51: "V",
         },
     )
@@ -174,9 +177,38 @@ def filler(order: Order, writer: Writer) -> Value:
     return [order.accession_number, writer.endpoint.sending_application or "LIGHTBOX"]
 
 
-def ordered(procedure: RequestedProcedure) -> list[str]:
-    """The code of the exam as the placer wrote it."""
-    return [procedure.code, procedure.code_text, procedure.code_scheme]
+def ordered(procedure: RequestedProcedure, writer: Writer | None = None) -> list[str]:
+    """The code of the exam as the placer wrote it; our own code in the partner's word for it."""
+    kind, code = procedure.procedure_type, procedure.code
+    if writer is not None and kind is not None and kind.code == code:
+        code = codemaps.theirs(writer.endpoint, CodeTable.EXAM, code)
+    return [code, procedure.code_text, procedure.code_scheme]
+
+
+def priority(order: Order, writer: Writer) -> str:
+    """ORC-7.6, TQ1-9: the partner's word for our urgency or for HL7's code of it."""
+    mapped = codemaps.theirs(writer.endpoint, CodeTable.PRIORITY, order.priority)
+    if mapped != order.priority:
+        return mapped
+    return codemaps.theirs(writer.endpoint, CodeTable.PRIORITY, codes.priority_code(order.priority))
+
+
+def modality(value: str, writer: Writer) -> str:
+    """OBR-24, IPC-5: the DICOM modality, unless the partner knows it by another word (FIX-9)."""
+    return codemaps.theirs(writer.endpoint, CodeTable.MODALITY, codes.modality_code(value))
+
+
+def status(code: str, writer: Writer) -> str:
+    """ORC-5."""
+    return codemaps.theirs(writer.endpoint, CodeTable.STATUS, code)
+
+
+def reason(order: Order) -> Value | Raw:
+    """OBR-31: the reason in words, then the diagnoses with their codes."""
+    coded = [[one["code"], one["text"], one["scheme"]] for one in order.diagnoses if one["code"]]
+    told = {one["text"] for one in order.diagnoses}
+    words = [["", order.reason]] if order.reason and order.reason not in told else []
+    return er7.repeat([*words, *coded]) if words or coded else ""
 
 
 def common_order(order: Order, writer: Writer, fields: Mapping[int, Value | Raw]) -> str:
@@ -193,7 +225,11 @@ def common_order(order: Order, writer: Writer, fields: Mapping[int, Value | Raw]
             14: order.callback_phone,
             17: order.entered_at_organization.split("^")
             if order.entered_at_organization
-            else [order.facility.code, order.facility.name, "L"],
+            else [
+                codemaps.theirs(writer.endpoint, CodeTable.DEPARTMENT, order.facility.code),
+                order.facility.name,
+                "L",
+            ],
             **fields,
         },
     )

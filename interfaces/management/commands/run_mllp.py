@@ -1,13 +1,13 @@
-"""Run the MLLP listener alone; `manage.py up` runs it beside the other services."""
+"""Run an MLLP listener alone; `manage.py up` runs one in clear text, and with `--mllps` a second one over TLS."""
 
 import logging
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from interfaces.hl7 import receiver
+from interfaces.hl7 import receiver, tls
 from interfaces.hl7.listener import Listener
 from interfaces.serving import serve
 from ris.supervisor.listeners import own_address
@@ -21,12 +21,19 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--listen", default="127.0.0.1:2575", metavar="HOST:PORT")
+        parser.add_argument(
+            "--tls", action="store_true", help="take only partners with a certificate (ITI-19)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        host, port = own_address("mllp", options["listen"])
+        host, port = own_address("mllps" if options["tls"] else "mllp", options["listen"])
+        try:
+            context = tls.server_context() if options["tls"] else None
+        except tls.NotSetUp as problem:
+            raise CommandError(f"{problem}.") from None
         # What a killed listener had stored comes before anything new.
         recovered = receiver.recover()
         if recovered:
             log.info("%s stored messages applied after a restart", recovered)
         connections.close_all()
-        serve(Listener, host, port)
+        serve(lambda: Listener(context=context), host, port)
