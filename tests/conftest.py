@@ -31,6 +31,20 @@ PEERS = {
 }
 
 
+#: Tests that start whole departments.
+DEPARTMENTS = ("tests/flows/", "tests/faults/", "tests/supervisor/")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With two workers, one runs the departments, one after the other and first; two at once starve each other.
+    The rest is shared out by file."""
+    items.sort(key=lambda item: not item.nodeid.startswith(DEPARTMENTS))
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("departments" if file.startswith(DEPARTMENTS) else file))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("peer"):
         for peer in marker.args:
