@@ -59,7 +59,8 @@ class Emr:
     """`with Emr(ledger) as emr:` listens on a free port of loopback; `emr.answer` decides what it says.
 
     An answer is AA, AE, AR, CA ...; "late" (AA after `late_seconds`), "drop" (record, then hang up), "silent"
-    (never answer), "wrong" (an AA for another message), "garbage".
+    (never answer), "wrong" (an AA for another message), "earlier" (an AA for the message before), "two" (the answer
+    twice), "garbage".
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Emr:
         self.answer: Callable[[Entry], str] = answer or (lambda entry: "AA")
         self.late_seconds = late_seconds
         self.connections = 0
+        self._last = "X"
         self._address = address
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -177,10 +179,13 @@ class Emr:
         if said == "late":
             time.sleep(self.late_seconds)
         code = said if len(said) == 2 and said.isupper() else "AA"
-        answered = "X" if said == "wrong" else entry.control_id
+        with self._lock:
+            before, self._last = self._last, entry.control_id
+        answered = {"wrong": "X", "earlier": before}.get(said, entry.control_id)
         text = "not taken" if code in ("AE", "AR") else ""
         ack = f"MSH|^~\\&|EMR|HOSP|||20260101||ACK|A{time.monotonic_ns()}|P|2.3.1\rMSA|{code}|{answered}|{text}\r"
-        line.sendall(START + (b"no HL7" if said == "garbage" else ack.encode()) + END)
+        answer = START + (b"no HL7" if said == "garbage" else ack.encode()) + END
+        line.sendall(answer * 2 if said == "two" else answer)
         return True
 
 
