@@ -1,0 +1,53 @@
+"""The short form of `make faults`: every fault strikes, nothing is lost, doubled, disordered or left in half.
+
+The sizes of published runs, and what they found, are in docs/reliability.md.
+"""
+
+import pytest
+
+from tests.faults import scenarios
+from tests.faults.load import Department
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_kills_of_our_processes_lose_nothing(department: Department) -> None:
+    """F1"""
+    result = scenarios.kills(department, cases=120, kills=10, pause=(0.5, 2.0))
+    assert result.violations == []
+
+
+def test_death_at_every_named_point_loses_nothing(department: Department) -> None:
+    """F3"""
+    result = scenarios.crash_points(department, times=1)
+    assert result.violations == []
+
+
+def test_kills_of_the_database_lose_nothing(department: Department) -> None:
+    """F4"""
+    result = scenarios.database_kills(department, cases=20, kills=3, pause=(1.0, 2.0))
+    assert result.violations == []
+
+
+def test_without_the_broker_the_work_goes_on(department: Department) -> None:
+    """F6"""
+    result = scenarios.broker_faults(department, rounds=1, seconds=2)
+    assert result.violations == []
+
+
+def test_a_bad_road_to_one_partner_is_nobody_elses_trouble(department: Department) -> None:
+    """F8"""
+    result = scenarios.bad_roads(department, cases=12, seconds=4)
+    assert result.violations == []
+
+
+def test_hostile_partners_get_every_message_once(department: Department) -> None:
+    """F9"""
+    result = scenarios.hostile_partners(department, cases=25)
+    assert result.violations == []
+
+
+def test_a_frozen_sender_doubles_nothing(department: Department) -> None:
+    """F19"""
+    result = scenarios.frozen_sender(department, rounds=1, seconds=5)
+    assert result.violations == []
