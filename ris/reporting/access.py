@@ -5,11 +5,12 @@ from ris.accounts.permissions import require
 from ris.audit.trail import record_access
 from ris.core.errors import NotFound
 from ris.reporting.models import Report
-from ris.reporting.states import SIGNED
+from ris.reporting.states import SIGNED, ReportStatus
 
 
 def report_for(user: User, pk: int) -> Report:
-    """The report, with the look noted. A referrer sees signed reports of their own orders only."""
+    """The report, with the look noted. A referrer sees signed reports of their own orders only, and those
+    that were withdrawn, so that nobody relies on what they remember."""
     require(user, "report.view")
     reports = Report.objects.select_related("reader").prefetch_related(
         "reported__exam__order__patient__identifiers",
@@ -19,7 +20,9 @@ def report_for(user: User, pk: int) -> Report:
         "reported__exam__technologist",
     )
     if set(user.roles) == {Role.REFERRER}:
-        reports = reports.filter(reported__exam__order__ordering__user=user, status__in=SIGNED)
+        reports = reports.filter(
+            reported__exam__order__ordering__user=user, status__in=[*SIGNED, ReportStatus.WITHDRAWN]
+        )
     report = reports.filter(pk=pk).first()
     if report is None:
         raise NotFound("There is no such report.")

@@ -15,7 +15,7 @@ from ris.exams.access import exam_for
 from ris.reporting import actions
 from ris.reporting.access import report_for
 from ris.reporting.models import Draft, Report, ReportPart
-from ris.reporting.states import SIGNED
+from ris.reporting.states import SIGNED, Finding, ReportStatus, WithdrawalReason
 
 
 class SectionSerializer(serializers.Serializer[Any]):
@@ -27,13 +27,22 @@ class SectionSerializer(serializers.Serializer[Any]):
 class PartSerializer(serializers.ModelSerializer[ReportPart]):
     class Meta:
         model = ReportPart
-        fields = ["number", "kind", "sections", "signed_by", "signed_name", "released_at", "digest"]
+        fields = [
+            "number",
+            "kind",
+            "sections",
+            "finding",
+            "signed_by",
+            "signed_name",
+            "released_at",
+            "digest",
+        ]
 
 
 class DraftSerializer(serializers.ModelSerializer[Draft]):
     class Meta:
         model = Draft
-        fields = ["kind", "sections", "author", "version", "saved_at"]
+        fields = ["kind", "sections", "finding", "author", "version", "saved_at"]
 
 
 class ReportSerializer(serializers.ModelSerializer[Report]):
@@ -67,10 +76,23 @@ class VersionSerializer(serializers.Serializer[Any]):
 
 class SaveSerializer(VersionSerializer):
     sections = SectionSerializer(many=True)
+    finding = serializers.ChoiceField(choices=Finding.choices, required=False)
+
+
+class CancelSerializer(serializers.Serializer[Any]):
+    words = serializers.CharField(max_length=500, required=False, default="")
+
+
+class WithdrawSerializer(CancelSerializer):
+    reason = serializers.ChoiceField(choices=WithdrawalReason.choices)
+
+
+class MoveSerializer(CancelSerializer):
+    exam = serializers.IntegerField(help_text="The exam that the text belongs to")
 
 
 class ReportViewSet(RecordViewSet):
-    """Reports: drafted, released, signed, addended."""
+    """Reports: drafted, released, signed, addended, taken back."""
 
     required_rights: ClassVar[dict[str, str]] = {
         "list": "report.view",
@@ -81,6 +103,10 @@ class ReportViewSet(RecordViewSet):
         "sign": "report.sign",
         "addendum": "report.sign",
         "correction": "report.sign",
+        "together": "report.write",
+        "cancel": "report.preliminary",
+        "withdraw": "report.sign",
+        "move": "report.sign",
     }
     queryset = Report.objects.none()  # for the schema; `get_queryset` asks who is looking
     serializer_class = ReportSerializer
@@ -92,7 +118,9 @@ class ReportViewSet(RecordViewSet):
         user = user_of(self.request)
         reports = Report.objects.prefetch_related("reported", "parts").order_by("-id")
         if set(user.roles) == {Role.REFERRER}:
-            return reports.filter(reported__exam__order__ordering__user=user, status__in=SIGNED)
+            return reports.filter(
+                reported__exam__order__ordering__user=user, status__in=[*SIGNED, ReportStatus.WITHDRAWN]
+            )
         return reports
 
     @extend_schema(request=OpenSerializer, responses={201: ReportSerializer})
@@ -106,7 +134,10 @@ class ReportViewSet(RecordViewSet):
     def draft(self, request: Request, pk: str) -> Response:
         """Keep the working text; 409 when it has been changed elsewhere."""
         data = self.sent(SaveSerializer)
-        actions.save_draft(self.record(), data["sections"], version=data["version"], by=user_of(request))
+        actions.save_draft(
+            self.record(), data["sections"], version=data["version"], finding=data.get("finding"),
+            by=user_of(request),
+        )  # fmt: skip
         return self.answer(self.record())
 
     @extend_schema(request=VersionSerializer)
@@ -138,3 +169,35 @@ class ReportViewSet(RecordViewSet):
     def correction(self, request: Request, pk: str) -> Response:
         """Open a signed report's whole text again."""
         return self.answer(actions.begin_correction(self.record(), by=user_of(request)))
+
+    @extend_schema(request=OpenSerializer)
+    @action(detail=True, methods=["post"])
+    def together(self, request: Request, pk: str) -> Response:
+        """Read a further exam of the same patient in this report."""
+        exam = exam_for(user_of(request), self.sent(OpenSerializer)["exam"])
+        return self.answer(actions.add_exam(self.record(), exam, by=user_of(request)))
+
+    @extend_schema(request=CancelSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        """End a report before it is signed."""
+        words = self.sent(CancelSerializer)["words"]
+        return self.answer(actions.cancel_report(self.record(), words=words, by=user_of(request)))
+
+    @extend_schema(request=WithdrawSerializer)
+    @action(detail=True, methods=["post"])
+    def withdraw(self, request: Request, pk: str) -> Response:
+        """Take a signed report back; its exams wait to be read anew."""
+        data = self.sent(WithdrawSerializer)
+        actions.withdraw_report(self.record(), data["reason"], words=data["words"], by=user_of(request))
+        return self.answer(self.record())
+
+    @extend_schema(request=MoveSerializer)
+    @action(detail=True, methods=["post"])
+    def move(self, request: Request, pk: str) -> Response:
+        """Take a signed report back and begin the right exam's report, which is answered, with its text."""
+        data = self.sent(MoveSerializer)
+        right = exam_for(user_of(request), data["exam"])
+        return self.answer(
+            actions.move_report(self.record(), right, words=data["words"], by=user_of(request))
+        )

@@ -12,7 +12,7 @@ from ris.core import faults, formats
 from ris.reporting.actions import keep_document
 from ris.reporting.models import ReportDocument, ReportPart
 from ris.reporting.signing import current_parts
-from ris.reporting.states import PartKind
+from ris.reporting.states import TAKING_BACK, PartKind, ReportStatus
 
 _HERE = Path(__file__).parent
 PAPER = "a4"
@@ -28,18 +28,30 @@ def pdf_for(part: ReportPart) -> bytes:
     return bytes(known.pdf)
 
 
+def pdf_now(part: ReportPart) -> bytes:
+    """The document for a person's hands today: what has been taken back says so across every page."""
+    status = part.report.status
+    return _render(part, mark=_MARKS[status]) if status in _MARKS else pdf_for(part)
+
+
+_MARKS: dict[str, str] = {
+    ReportStatus.CANCELLED: "CANCELLED - not valid",
+    ReportStatus.WITHDRAWN: "WITHDRAWN - not valid",
+}
+
+
 @cache
 def _fonts() -> Any:
     # Inter for the languages it covers; the system's fonts for the scripts it lacks.
     return typst.Fonts(font_paths=[str(_HERE / "fonts")])
 
 
-def _render(part: ReportPart) -> bytes:
+def _render(part: ReportPart, mark: str = "") -> bytes:
     # The text goes in as JSON: markup in it is text (typst never evaluates strings).
     pdf: bytes = typst.compile(
         (_HERE / "report.typ").read_bytes(),
         font_paths=_fonts(),
-        sys_inputs={"data": json.dumps(content(part))},
+        sys_inputs={"data": json.dumps(content(part, mark))},
         timestamp=int(part.released_at.timestamp()),
     )
     return pdf
@@ -49,11 +61,16 @@ _TITLES = {
     PartKind.PRELIMINARY: "Preliminary report",
     PartKind.FINAL: "Final report",
     PartKind.CORRECTION: "Corrected report",
+    PartKind.CANCELLATION: "Cancelled report",
+    PartKind.WITHDRAWAL: "Withdrawn report",
 }
 
 
-def content(part: ReportPart) -> dict[str, Any]:
-    """What the page says, in words."""
+def content(part: ReportPart, mark: str = "") -> dict[str, Any]:
+    """What the page says, in words; `mark` stands across it.
+
+    The document of a part that takes back is the notice alone: it goes to those who have the text already.
+    """
     exams = [
         one.exam
         for one in part.report.reported.select_related(
@@ -65,11 +82,15 @@ def content(part: ReportPart) -> dict[str, Any]:
     ]  # fmt: skip
     order = exams[0].order
     patient, facility = order.patient, order.facility
-    parts = current_parts(part.report, upto=part.number)
+    parts = [part] if part.kind in TAKING_BACK else current_parts(part.report, upto=part.number)
+    if not mark and part.kind == PartKind.PRELIMINARY:
+        mark = "Preliminary - not signed"
+    elif not mark and part.kind in TAKING_BACK:
+        mark = part.get_kind_display()
     return {
         "paper": PAPER,
         "title": _TITLES[PartKind(parts[0].kind)] + (", addended" if len(parts) > 1 else ""),
-        "preliminary": part.kind == PartKind.PRELIMINARY,
+        "mark": mark,
         "facility": {
             "name": facility.name,
             "address": facility.address,

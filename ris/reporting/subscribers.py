@@ -7,7 +7,8 @@ from ris.reporting.models import ReportPart
 
 
 @subscriber(
-    "reporting.document", "report.preliminary", "report.signed", "report.addended", "report.corrected"
+    "reporting.document",
+    *("report.preliminary", "report.signed", "report.addended", "report.corrected", "report.withdrawn"),
 )
 def make_document(event: Event) -> None:
     pdf_for(ReportPart.objects.select_related("report", "author").get(pk=event.facts["part"]))

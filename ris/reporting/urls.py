@@ -16,5 +16,8 @@ urlpatterns = [
     path("reports/<int:pk>/addendum", views.addendum, name="report_addendum"),
     path("reports/<int:pk>/correction", views.correction, name="report_correction"),
     path("reports/<int:pk>/discard", views.discard, name="report_discard"),
+    path("reports/<int:pk>/together", views.together, name="report_together"),
+    path("reports/<int:pk>/cancel", views.cancel, name="report_cancel"),
+    path("reports/<int:pk>/withdraw", views.withdraw, name="report_withdraw"),
     path("reports/<int:pk>/pdf", views.pdf, name="report_pdf"),
 ]

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from ris.accounts.doors import UserRequest, needs
 from ris.accounts.models import User
@@ -21,15 +21,16 @@ from ris.core.pages import is_live, see_other, unchanged
 from ris.department.models import Modality
 from ris.exams.access import exam_for
 from ris.exams.models import Exam
+from ris.patients.models import Patient
 from ris.reporting import actions, worklists
 from ris.reporting.access import report_for
-from ris.reporting.documents import pdf_for
-from ris.reporting.forms import version_of, written
+from ris.reporting.documents import pdf_now
+from ris.reporting.forms import CancelForm, WithdrawForm, version_of, written
 from ris.reporting.models import Draft, Report, ReportPart
 from ris.reporting.proofreading import checks
 from ris.reporting.sections import Section, rows
 from ris.reporting.signing import current_parts, digest
-from ris.reporting.states import SIGNED, PartKind
+from ris.reporting.states import ENDED, SIGNED, TAKING_BACK, Finding, PartKind
 
 
 def _filter(request: HttpRequest) -> tuple[str, str]:
@@ -165,8 +166,11 @@ def _page(
         "parts": _shown(current, exams),
         "older": _shown([one for one in found.parts.all() if one not in current], exams),
         "signed": found.status in SIGNED,
+        "ended": found.status in ENDED,
+        "before": worklists.taken_back(exams) if found.status not in ENDED else [],
         "can_sign": allowed(user, "report.sign"),
         "can_write": writer,
+        "can_see_messages": allowed(user, "message.view"),
         "priors": [
             (prior, current_parts(prior.reported.report))
             for prior in worklists.priors(exams[0].order.patient, besides=[exam.pk for exam in exams])
@@ -180,6 +184,10 @@ def _page(
     if draft is not None:
         words = typed or draft.sections
         context["sections"] = _fields(words, actions.starting_text(exams[0]))
+        context["findings"] = Finding.choices
+        context["finding"] = request.POST.get("finding", draft.finding)
+        if draft.kind == PartKind.FINAL and not found.parts.all():
+            context["together"] = worklists.together_with(exams[0].order.patient)
         looks = checks({exam.procedure.side for exam in exams}, exams[0].order.patient.sex)
         context["checks"] = [check.look(words) for check in looks]
         conflict = isinstance(refused, Conflict) and writing
@@ -196,6 +204,7 @@ def _shown(parts: list[ReportPart], exams: list[Exam]) -> list[dict[str, Any]]:
         {
             "part": part,
             "whole": digest(part, exams) == part.digest,
+            "takes_back": part.kind in TAKING_BACK,
             "sections": [
                 (one["title"], one["text"], rows(one["text"])) for one in part.sections if one["text"]
             ],
@@ -221,8 +230,9 @@ def _fields(sections: list[Section], began: list[Section]) -> list[dict[str, Any
 def _keep(request: UserRequest, found: Report) -> Draft:
     """Keep the words that came with a verb, so that it acts on what its user saw."""
     return actions.save_draft(
-        found, _typed(request, found), version=version_of(request.POST), by=request.user
-    )
+        found, _typed(request, found), version=version_of(request.POST), by=request.user,
+        finding=request.POST.get("finding"),
+    )  # fmt: skip
 
 
 def _typed(request: UserRequest, found: Report) -> list[Section]:
@@ -284,8 +294,12 @@ def sign(request: UserRequest, pk: int) -> HttpResponse:
     return _onwards(request, found, f"{_whose(found)} is signed.")
 
 
+def _patient(found: Report) -> Patient:
+    return found.reported.all()[0].exam.order.patient
+
+
 def _whose(found: Report) -> str:
-    patient = found.reported.all()[0].exam.order.patient
+    patient = _patient(found)
     return f"{patient.family.upper()}, {patient.given}" if patient.given else patient.family.upper()
 
 
@@ -338,6 +352,65 @@ def discard(request: UserRequest, pk: int) -> HttpResponse:
     )
 
 
+@needs("report.write")
+@require_POST
+def together(request: UserRequest, pk: int) -> HttpResponse:
+    """Read a further exam of the patient in this report."""
+    found = report_for(request.user, pk)
+    picked = request.POST.get("exam", "")
+    if not picked.isdecimal():
+        raise BadValue("Pick the exam to read together with this one.", location="exam")
+    exam = exam_for(request.user, int(picked))
+    try:
+        _keep(request, found)
+    except RisError as refused:
+        return _page(request, found, refused=refused, typed=_typed(request, found))
+    actions.add_exam(found, exam, by=request.user)
+    said = f"{exam.procedure.label} is read in this report too."
+    return see_other(request, f"/reports/{pk}{_query(*_filter(request))}", said)
+
+
+@needs("report.preliminary")
+@require_http_methods(["GET", "POST"])
+def cancel(request: UserRequest, pk: int) -> HttpResponse:
+    """End a report before it is signed."""
+    found = report_for(request.user, pk)
+    form = CancelForm(request.POST if request.method == "POST" else None, report=found)
+    if request.method == "POST" and form.is_valid():
+        try:
+            actions.cancel_report(found, words=form.cleaned_data["words"], by=request.user)
+        except MissingData as refused:
+            form.add_error("words", refused.message)
+        else:
+            said = f"The report of {_whose(found)} is cancelled; the exam waits to be read."
+            return see_other(request, f"/reading{_query(*_filter(request))}", said)
+    context = {"report": found, "form": form, "heading": "Cancel this report", "patient": _patient(found)}
+    return render(request, "reporting/cancel.html", context, status=422 if form.errors else 200)
+
+
+@needs("report.sign")
+@require_http_methods(["GET", "POST"])
+def withdraw(request: UserRequest, pk: int) -> HttpResponse:
+    """Take a signed report back; with the right exam named, its report begins with the text."""
+    found = report_for(request.user, pk)
+    form = WithdrawForm(request.POST if request.method == "POST" else None, report=found)
+    if request.method == "POST" and form.is_valid():
+        words, right = form.cleaned_data["words"], form.cleaned_data["right"]
+        if right is None:
+            actions.withdraw_report(found, form.cleaned_data["reason"], words=words, by=request.user)
+            said = f"The report of {_whose(found)} is withdrawn; the exam waits to be read."
+            return see_other(request, f"/reports/{pk}", said)
+        try:
+            moved = actions.move_report(found, right, words=words, by=request.user)
+        except RisError as refused:
+            form.add_error("right", refused.message)
+        else:
+            said = f"The report of {_whose(found)} is withdrawn. Check its text here, then sign."
+            return see_other(request, f"/reports/{moved.pk}", said)
+    context = {"report": found, "form": form, "heading": "Withdraw this report", "patient": _patient(found)}
+    return render(request, "reporting/withdraw.html", context, status=422 if form.errors else 200)
+
+
 @needs("report.view")
 @require_GET
 def pdf(request: UserRequest, pk: int) -> HttpResponse:
@@ -357,7 +430,7 @@ def pdf(request: UserRequest, pk: int) -> HttpResponse:
         part=part.number,
     )
     return HttpResponse(
-        pdf_for(part),
+        pdf_now(part),
         content_type="application/pdf",
         headers={
             "Content-Disposition": f'inline; filename="{accession(order.accession_number)}.pdf"',

@@ -31,7 +31,7 @@ from ris.orders.models import Order
 from ris.orders.states import OrderStatus, Priority
 from ris.patients.models import Patient
 from ris.reporting.models import Draft, Report, ReportedExam, ReportPart
-from ris.reporting.states import SIGNED, ReportStatus
+from ris.reporting.states import ENDED, SIGNED, ReportStatus
 
 #: Time from the exam's end to the signature.
 TARGETS = {Priority.STAT: timedelta(hours=1), Priority.ROUTINE: timedelta(hours=24)}
@@ -263,6 +263,22 @@ def priors(patient: Patient, *, besides: Iterable[int] = (), limit: int = 12) ->
         .select_related("procedure__procedure_type", "reported__report")
         .prefetch_related("reported__report__parts")[:limit]
     )
+
+
+def together_with(patient: Patient) -> list[Exam]:
+    """The patient's other exams that nobody has begun to read: a draft may take them along."""
+    return list(
+        unread()
+        .filter(order__patient=patient, reported=None)
+        .select_related("order", "procedure__procedure_type")
+        .order_by("started_at")[:6]
+    )
+
+
+def taken_back(exams: Iterable[Exam]) -> list[Report]:
+    """Reports of these exams that had been released and were cancelled or withdrawn, newest first."""
+    found = Report.objects.filter(reported__exam__in=[one.pk for one in exams], status__in=ENDED)
+    return list(found.exclude(parts=None).distinct().order_by("-status_at"))
 
 
 def draft_of(report: Report) -> Draft | None:

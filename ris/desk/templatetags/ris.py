@@ -115,6 +115,7 @@ STATUSES = {
     "reported": ("Final", "final", "ok"),
     "addended": ("Addended", "addended", "ok"),
     "corrected": ("Corrected", "corrected", "ok"),
+    "withdrawn": ("Withdrawn", "stopped", "stop"),
     "cancelled": ("Cancelled", "cancelled", "plain"),
     "no_show": ("No-show", "noshow", "plain"),
     # Visits.
