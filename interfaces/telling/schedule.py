@@ -18,7 +18,7 @@ from ris.exams.models import Exam
 from ris.exams.states import ExamStatus
 from ris.orders.models import Order
 from scheduling.models import Appointment
-from scheduling.states import LIVE, AppointmentStatus
+from scheduling.states import AppointmentStatus
 
 #: The facts by which an appointment comes and goes.
 _COMES = ("appointment.booked", "appointment.rescheduled")
@@ -69,7 +69,7 @@ class _Telling(Telling):
         """Note, side, urgency: for those who have the appointment."""
         if "changed" in self.event.facts and _TOLD.isdisjoint(self.event.facts["changed"]):
             return
-        if self.is_known and self.appointment.status in LIVE:
+        if self.is_known:
             arrived = self.appointment.status in (AppointmentStatus.ARRIVED, AppointmentStatus.READY)
             tells_arrivals = profile.option(self.endpoint.profile, "arrivals") == "yes"
             self.send("S14", "Started" if arrived and tells_arrivals else "Booked", "Changed")

@@ -110,7 +110,7 @@ def move(message: Message, context: Context) -> Outcome:
 def cancel(message: Message, context: Context) -> Outcome:
     """S15, and S16 and S17, which for an appointment not yet begun come to the same."""
     sch = reading.required(message, "SCH")
-    appointment = _find(message, sch, context)
+    appointment = _find(message, sch, context, ended=True)
     if appointment.status not in (AppointmentStatus.CANCELLED, AppointmentStatus.NO_SHOW):
         reason = sch.get(6, 2) or sch.get(6) or "Cancelled by the scheduler"
         scheduling.cancel_appointment(appointment, reason=reason, by=context.by)
@@ -119,7 +119,7 @@ def cancel(message: Message, context: Context) -> Outcome:
 
 def missed(message: Message, context: Context) -> Outcome:
     """S26: the patient did not come."""
-    appointment = _find(message, reading.required(message, "SCH"), context)
+    appointment = _find(message, reading.required(message, "SCH"), context, ended=True)
     if appointment.status != AppointmentStatus.NO_SHOW:
         scheduling.mark_no_show(appointment, by=context.by)
     return _outcome(appointment)
@@ -157,8 +157,11 @@ def _namespace(ei: Repetition) -> str:
     return "^".join(ei.get(component) for component in (2, 3, 4)).rstrip("^")[:120]
 
 
-def _find(message: Message, sch: Segment, context: Context) -> Appointment:
-    """By the scheduler's number, then by ours, then the newest of the order. Raises NotFound (204)."""
+def _find(message: Message, sch: Segment, context: Context, *, ended: bool = False) -> Appointment:
+    """By the scheduler's number, then by ours, then the one of the order. Raises NotFound (204).
+
+    `ended`: what ended before is found too, so that the same end told twice is one.
+    """
     rows = Appointment.objects.select_related("room__facility", "order__patient").order_by("-pk")
     orders = _orders(message, sch, context)
     if orders:
@@ -176,7 +179,7 @@ def _find(message: Message, sch: Segment, context: Context) -> Appointment:
         found = rows.filter(pk=int(ours.get(1))).first()
     if found is None and orders:
         # One that was booked here, or under a number it does not go by.
-        found = rows.filter(status__in=LIVE).first()
+        found = rows.filter(status__in=LIVE).first() or (rows.first() if ended else None)
     if found is None:
         raise NotFound("This appointment is not known here.", location="SCH-1" if sch.raw(1) else "SCH-2")
     named = reading.known_patient(message, context)
