@@ -6,13 +6,17 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from interfaces import engine
-from interfaces.hl7 import er7, receiver
+from interfaces import cases, engine
+from interfaces.engine import Arrival, NewMessage
+from interfaces.hl7 import ack, editing, er7, receiver
 from interfaces.hl7 import profile as profiles
 from interfaces.models import (
     FACT_GROUPS,
+    Case,
+    CaseStatus,
     CodeMap,
     CodeTable,
     Direction,
@@ -29,6 +33,8 @@ from ris.audit.trail import record_access
 from ris.core.errors import BadValue, Conflict, IllegalTransition, MissingData
 from ris.department.models import Facility
 from ris.events.outbox import record
+from ris.orders.models import Order
+from ris.patients.models import Patient
 
 # Partners
 
@@ -64,6 +70,9 @@ def configure_endpoint(name: str, values: Mapping[str, Any], *, by: User) -> End
             name=name, user=system_user(name), sending_facility=facility.code if facility else "",
             receiving_application=name, receiving_facility=name,
         )  # fmt: skip
+        if set(values.get("facts", ())) == {"charges"}:
+            # Sent twice, a charge may be billed twice.
+            endpoint.on_ambiguous = OnAmbiguous.HOLD
     values = dict(values)
     for column, allowed in (
         ("protocol", Protocol.values),
@@ -219,6 +228,8 @@ def resend(message: OutboundMessage, *, by: User) -> OutboundMessage:
     message = _locked(message, by)
     if message.status in (OutboundState.QUEUED, OutboundState.SENT):
         raise IllegalTransition("The message is already on its way; it is sent until it is answered.")
+    if removed := message.bytes_removed_at:
+        raise IllegalTransition(f"Its bytes were removed on {removed:%d-%b-%Y}; it cannot be sent again.")
     message.next_attempt_at = timezone.now()
     message.refusals = 0
     _move(message, OutboundState.QUEUED, by=by, action="message.resent")
@@ -277,4 +288,134 @@ def reprocess(message: InboundMessage, *, by: User) -> InboundMessage:
                 engine.reopen(message)
         except IntegrityError:
             raise Conflict("The sender has sent the same message again, and it was applied.") from None
-    return receiver.apply(message.pk)
+    applied = receiver.apply(message.pk)
+    cases.settle(applied)
+    return applied
+
+
+# Copies that a person has changed
+
+
+def _may_edit(by: User) -> None:
+    require(by, "message.act")
+    require(by, "message.reveal")
+
+
+@transaction.atomic
+def send_edited(message: OutboundMessage, raw: bytes, *, by: User) -> OutboundMessage:
+    """Queue changed bytes under a new control id in place of a message, which is given up unless it was accepted.
+
+    Raises IllegalTransition for one whose answer is awaited.
+    """
+    _may_edit(by)
+    message = _locked(message, by)
+    if message.status == OutboundState.SENT:
+        raise IllegalTransition(
+            "The message has been sent and waits for its answer; it cannot be changed now."
+        )
+    copy = engine.enqueue(
+        NewMessage(
+            endpoint=message.endpoint, event=None, purpose=message.purpose,
+            type=ack.header_of(raw, None).kind[:42], key=message.key, patient_id=message.patient_id,
+            render=lambda control_id: editing.with_values(raw, {("MSH", 10): control_id}),
+            accession_number=message.accession_number,
+        )
+    )  # fmt: skip
+    assert copy is not None, "a message of no event is always new"
+    copy.note = f"Edited copy of {message.control_id}, by {by.username}"[:200]
+    copy.save(update_fields=["note"])
+    record_access(
+        by, "message.edited", patient=message.patient_id, subject=message.accession_number or f"message:{message.pk}",
+        message=copy.pk, original=message.pk,
+    )  # fmt: skip
+    if OUTBOUND_FLOW.allows(message.status, OutboundState.DISCARDED):
+        note = f"Replaced by {copy.control_id}"
+        _move(message, OutboundState.DISCARDED, by=by, action="message.discarded", note=note)
+    return copy
+
+
+def apply_edited(message: InboundMessage, raw: bytes, *, by: User) -> InboundMessage:
+    """Take changed bytes of a refused message as if its sender had sent them; returns the copy with its outcome.
+
+    Raises IllegalTransition for a message that was applied, Conflict when these very bytes were.
+    """
+    _may_edit(by)
+    return _apply_copy(message, raw, by=by)
+
+
+def _apply_copy(message: InboundMessage, raw: bytes, *, by: User) -> InboundMessage:
+    if message.status not in (InboundState.REJECTED, InboundState.FAILED):
+        raise IllegalTransition(
+            "Only a refused message can be changed and read again; this one was not refused."
+        )
+    header = ack.header_of(raw, None)
+    with transaction.atomic():
+        copy, fresh = engine.store(
+            Arrival(
+                raw=raw, endpoint=message.endpoint or receiver.endpoint_of(header), control_id=header.control_id,
+                peer=f"copy of {message.pk} by {by.username}", type=header.kind,
+                sender=f"{header.sending_application}|{header.sending_facility}",
+            )
+        )  # fmt: skip
+        if not fresh:
+            raise Conflict("These very bytes were applied before.")
+        record_access(
+            by, "message.edited", patient=message.patient_id, subject=f"message:{message.pk}",
+            message=copy.pk, original=message.pk,
+        )  # fmt: skip
+    applied = receiver.apply(copy.pk)
+    cases.settle(message)
+    return applied
+
+
+def match(case: Case, order: Order | None, patient: Patient | None, *, by: User) -> InboundMessage:
+    """Apply the message of a case to the order, or for the patient, that a person says it means.
+
+    Our own number goes into a copy of the message, which is then read like any other. The case is solved if
+    the copy is applied.
+    """
+    require(by, "case.settle")
+    if case.inbound is None or case.status != CaseStatus.OPEN:
+        raise IllegalTransition("There is no refused message to match.")
+    values: dict[tuple[str, int], str] = {}
+    if order is not None:
+        # With the placer's unknown number in front, the reader goes by ours (ORC-3, OBR-3).
+        number = er7.field([order.accession_number, "LIGHTBOX"])
+        values |= {("ORC", 3): number, ("OBR", 3): number}
+        patient = order.patient
+    if patient is not None:
+        known = patient.identifiers.order_by("-primary", "pk").first()
+        if known is None:
+            raise MissingData("This patient has no number that could be sent.", location="patient")
+        values["PID", 3] = er7.field([known.value, "", "", known.authority, known.type])
+    message = case.inbound
+    copy = editing.with_values(
+        bytes(message.raw), values, message.endpoint.encoding if message.endpoint else ""
+    )
+    applied = apply_edited(message, copy, by=by)
+    if applied.status == InboundState.PROCESSED:
+        cases.solve_case(case, "Matched by hand; the message was applied.", by=by)
+    return applied
+
+
+# Many at once
+
+
+def resend_some(
+    rows: QuerySet[OutboundMessage], *, after: int, upto: int, by: User, most: int = 200
+) -> tuple[int, int]:
+    """Send the next `most` of these messages again, in order; returns (how many, the last one's number).
+
+    One that cannot be sent again any more is passed over.
+    """
+    require(by, "message.act")
+    done = 0
+    for message in rows.filter(pk__gt=after, pk__lte=upto).order_by("pk")[:most]:
+        after = message.pk
+        try:
+            resend(message, by=by)
+        except IllegalTransition:
+            continue
+        done += 1
+    record_access(by, "message.resent_by_filter", count=done, upto=upto)
+    return done, after

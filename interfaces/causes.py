@@ -55,6 +55,10 @@ _CALLED = {
 }  # fmt: skip
 
 
+def of(message: InboundMessage | OutboundMessage) -> Cause | None:
+    return of_inbound(message) if isinstance(message, InboundMessage) else of_outbound(message)
+
+
 def of_inbound(message: InboundMessage) -> Cause | None:
     """None for a message that was applied or waits its turn."""
     if message.status == InboundState.FAILED:

@@ -1,19 +1,95 @@
 """Shapes of what the monitor is told, and of a partner."""
 
+from datetime import datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django import forms
+from django.conf import settings
+from django.utils import timezone
 
 from interfaces.hl7 import er7
 from interfaces.hl7.profile import CHOICES, Choice
 from interfaces.models import FACT_GROUPS, CodeTable, Direction, Endpoint, OnAmbiguous, Protocol
 from interfaces.rehearsal import maps_of
+from interfaces.worklists import Wanted
+from ris.core.formats import parse_day
 
 
 class ReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=200, label="Reason", error_messages={"required": "Say why, for whoever looks next."}
     )
+
+
+class NoteForm(forms.Form):
+    note = forms.CharField(max_length=300, required=False, label="How far it has come")
+
+
+_SPANS = (("", "Any time"), ("1", "Last hour"), ("24", "Last 24 h"), ("168", "Last 7 days"))
+
+
+def _day_input(word: str) -> forms.TextInput:
+    return forms.TextInput(attrs={"data-date": "", "placeholder": word, "size": "10", "autocomplete": "off"})
+
+
+class SearchForm(forms.Form):
+    """What somebody looks for among the messages; the text may name a patient, the rest may stand in an address."""
+
+    text = forms.CharField(
+        max_length=80,
+        required=False,
+        label="Find a message",
+        widget=forms.TextInput(
+            attrs={
+                "data-filter": "",
+                "placeholder": "Name, MRN, accession, control id, error",
+                "autocomplete": "off",
+            }
+        ),
+    )
+    type = forms.CharField(
+        max_length=42,
+        required=False,
+        widget=forms.TextInput(attrs={"placeholder": "Type, as ADT^A08", "size": "14"}),
+    )
+    hours = forms.ChoiceField(choices=_SPANS, required=False, label="When")
+    since = forms.CharField(max_length=20, required=False, label="From", widget=_day_input("From"))
+    until = forms.CharField(max_length=20, required=False, label="To", widget=_day_input("To"))
+    status = forms.CharField(max_length=60, required=False, widget=forms.HiddenInput())
+    endpoint = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput())
+
+    def clean_type(self) -> str:
+        return str(self.cleaned_data["type"]).strip().upper()
+
+    @property
+    def wanted(self) -> Wanted:
+        """What was understood; a day that cannot be read is no bound."""
+        data = self.cleaned_data if self.is_valid() else getattr(self, "cleaned_data", {})
+        since = _start(data.get("since", ""))
+        until = _start(data.get("until", ""))
+        if data.get("hours"):
+            since = timezone.now() - timedelta(hours=int(data["hours"]))
+        return Wanted(
+            status=data.get("status", ""), endpoint=data.get("endpoint"), type=data.get("type", ""), since=since,
+            text=data.get("text", "").strip(), until=until + timedelta(days=1) if until else None,
+        )  # fmt: skip
+
+
+def _start(text: str) -> datetime | None:
+    """Midnight of the day that was written."""
+    day = parse_day(text) if text else None
+    return datetime.combine(day, time(), tzinfo=ZoneInfo(settings.RIS_FACILITY_TZ)) if day else None
+
+
+class EditForm(forms.Form):
+    """A message as text, one segment a line."""
+
+    text = forms.CharField(
+        strip=False, label="Message", widget=forms.Textarea(attrs={"rows": 22, "spellcheck": "false", "wrap": "off"}),
+        error_messages={"required": "An empty message cannot be sent."},
+    )  # fmt: skip
+    confirmed = forms.BooleanField(required=False, widget=forms.HiddenInput())
 
 
 class BenchForm(forms.Form):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from interfaces.views import lines, messages, partners
+from interfaces.views import alarms, cases, lines, messages, partners
 
 urlpatterns = [
     path("admin/partners", partners.partners, name="admin_partners"),
@@ -12,11 +12,34 @@ urlpatterns = [
     path("interfaces", lines.lines, name="lines"),
     path("interfaces/lines/<int:pk>/pause", lines.pause, name="line_pause"),
     path("interfaces/lines/<int:pk>/resume", lines.resume, name="line_resume"),
+    path("interfaces/lines/<int:pk>/test", lines.test, name="line_test"),
+    path("interfaces/alarms", alarms.alarm_list, name="alarms"),
+    path("interfaces/alarms/<int:pk>", alarms.target, name="alarm"),
+    path("interfaces/alarms/<int:pk>/take", alarms.take, name="alarm_take"),
+    path("interfaces/alarms/<int:pk>/leave", alarms.leave, name="alarm_leave"),
+    path("interfaces/alarms/<int:pk>/quiet", alarms.quiet, name="alarm_quiet"),
+    path("interfaces/cases", cases.case_list, name="cases"),
+    path("interfaces/cases/<int:pk>", cases.case_page, name="case"),
+    path("interfaces/cases/<int:pk>/find", cases.find, name="case_find"),
+    path("interfaces/cases/<int:pk>/match", cases.match, name="case_match"),
+    path("interfaces/cases/<int:pk>/read-again", cases.read_again, name="case_read_again"),
+    path("interfaces/cases/<int:pk>/take", cases.take, name="case_take"),
+    path("interfaces/cases/<int:pk>/release", cases.release, name="case_release"),
+    path("interfaces/cases/<int:pk>/note", cases.note, name="case_note"),
+    path("interfaces/cases/<int:pk>/dismiss", cases.dismiss, name="case_dismiss"),
+    path("interfaces/cases/<int:pk>/reopen", cases.reopen, name="case_reopen"),
+    path("interfaces/dead-letters", cases.dead_letters, name="dead_letters"),
+    path("interfaces/dead-letters/<int:pk>/take", cases.take_letter, name="dead_letter_take"),
     path("interfaces/in", messages.messages, {"way": "in"}, name="messages_in"),
     path("interfaces/out", messages.messages, {"way": "out"}, name="messages_out"),
     path("interfaces/in/<int:pk>", messages.message_in, name="message_in"),
+    path("interfaces/in/<int:pk>/show", messages.show, {"way": "in"}, name="message_in_show"),
+    path("interfaces/in/<int:pk>/edit", messages.edit, {"way": "in"}, name="message_in_edit"),
     path("interfaces/in/<int:pk>/reprocess", messages.reprocess, name="message_reprocess"),
     path("interfaces/out/<int:pk>", messages.message_out, name="message_out"),
+    path("interfaces/out/resend", messages.resend_many, name="messages_resend"),
+    path("interfaces/out/<int:pk>/show", messages.show, {"way": "out"}, name="message_out_show"),
+    path("interfaces/out/<int:pk>/edit", messages.edit, {"way": "out"}, name="message_out_edit"),
     path("interfaces/out/<int:pk>/resend", messages.resend, name="message_resend"),
     path("interfaces/out/<int:pk>/release", messages.release, name="message_release"),
     path("interfaces/out/<int:pk>/hold", messages.stop, {"act": "hold"}, name="message_hold"),

@@ -1,5 +1,6 @@
 """Messages: to find one, to see what became of it, and what a person may do to it."""
 
+import re
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -8,20 +9,24 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from interfaces import actions, worklists
+from interfaces import actions, causes, effects, worklists
 from interfaces.access import inbound_for, outbound_for
-from interfaces.forms import ReasonForm
-from interfaces.hl7 import er7, names
-from interfaces.models import Endpoint, InboundMessage, OutboundMessage
+from interfaces.forms import EditForm, ReasonForm, SearchForm
+from interfaces.hl7 import comparing, editing, masking
+from interfaces.models import Case, CaseStatus, Endpoint, InboundMessage, OutboundMessage
 from interfaces.states import InboundState, OutboundState
+from interfaces.views.alarms import banner
 from ris.accounts.doors import UserRequest, needs
+from ris.accounts.models import User
+from ris.accounts.permissions import allowed, require
 from ris.audit.trail import record_access
-from ris.core.errors import MissingData, RisError
+from ris.core.errors import Conflict, IllegalTransition, MissingData, RisError
 from ris.core.pages import is_live, see_other, unchanged
 
-#: A line longer than this is a picture or a PDF; nobody reads it.
-_LONGEST_LINE = 2000
+Message = InboundMessage | OutboundMessage
 
+#: More than this nobody pages through; the search is narrowed instead.
+_MOST = 2000
 
 _VIEWS = {
     "in": [
@@ -41,62 +46,107 @@ _VIEWS = {
         (OutboundState.DISCARDED, "Discarded"),
     ],
 }
+#: What is looked for most: words and the rest of the address.
+_QUICK = {
+    "in": [("Refused today", "status=rejected,failed&hours=24"), ("Unknown sender", "endpoint=0"), ("Orders", "type=ORM"),
+           ("Patients", "type=ADT")],
+    "out": [("Refused today", "status=rejected&hours=24"), ("Waiting for a person", "status=rejected,held"),
+            ("Results", "type=ORU"), ("Last hour", "hours=1")],
+}  # fmt: skip
+
+
+def _search(request: HttpRequest) -> SearchForm:
+    """A search by text comes by POST: it may be a patient's number."""
+    return SearchForm(request.POST if request.method == "POST" else request.GET)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @needs("message.view")
 def messages(request: UserRequest, way: str) -> HttpResponse:
-    """Messages of one direction. What is searched for comes by POST: it may be a patient's number."""
-    status = request.GET.get("status", "")
-    chosen = request.GET.get("endpoint", "")
-    text = request.POST.get("text", "").strip()
-    find = worklists.inbound if way == "in" else worklists.outbound
-    rows: Any = find(status, int(chosen) if chosen.isdigit() else None, text)
-    newest = rows.first() if not text else None
+    """Messages of one direction."""
+    form = _search(request)
+    wanted = form.wanted
+    rows: Any = worklists.inbound(wanted) if way == "in" else worklists.outbound(wanted)
+    newest = rows.first() if not wanted.text else None
     version = f"{newest.pk}.{newest.status}" if newest else "none"
     if unchanged(request, version):
         return HttpResponse(status=204)
-    page = Paginator(rows, 50).get_page(request.GET.get("page"))
+    page = Paginator(rows[:_MOST], 50).get_page(request.GET.get("page"))
     record_access(request.user, "message.list", count=len(page.object_list))
     context = {
-        "way": way, "page": page, "status": status, "views": _VIEWS[way], "text": text, "version": version,
-        "endpoints": Endpoint.objects.filter(direction=way), "chosen": chosen,
+        "way": way, "page": page, "wanted": wanted, "views": _VIEWS[way], "search": form, "version": version,
+        "quick": _QUICK[way], "endpoints": Endpoint.objects.filter(direction=way), "more": page.paginator.count == _MOST,
+        "may_resend": way == "out" and allowed(request.user, "message.act"), **({} if is_live(request) else banner()),
     }  # fmt: skip
     return render(request, f"interfaces/{'_' if is_live(request) else ''}messages.html", context)
 
 
-def _readable(raw: bytes) -> list[tuple[str, str]]:
-    """(segment name, rest) of each line, whatever the bytes are."""
-    try:
-        text = er7.decode_bytes(raw)
-    except RisError:
-        text = raw.decode("latin-1")
-    result = []
-    for line in text.replace("\r\n", "\r").replace("\n", "\r").split("\r"):
-        if line:
-            more = len(line) - _LONGEST_LINE
-            shown = f"{line[:_LONGEST_LINE]} … {more:,} more characters" if more > 0 else line
-            result.append((shown[:3], shown[3:]))
-    return result
+# One message
+
+_TABS = {"raw": "Raw", "tree": "Fields", "did": "What we did", "diff": "Differences to the last good one"}
 
 
-def _parsed(raw: bytes) -> tuple[list[names.SegmentRow], str]:
-    try:
-        return names.parsed(raw), ""
-    except RisError as problem:
-        return [], problem.message
-
-
-def _message_page(request: HttpRequest, way: str, message: InboundMessage | OutboundMessage) -> HttpResponse:
-    answer = message.ack if isinstance(message, InboundMessage) else message.answer
-    segments, unreadable = _parsed(bytes(message.raw))
+def _message_page(request: UserRequest, way: str, message: Message, *, show: bool = False) -> HttpResponse:
+    """The message, masked unless it is shown: what it says of a patient is seen on demand, and each time noted."""
+    tab = request.POST.get("tab") or request.GET.get("tab", "raw")
+    tab = tab if tab in _TABS else "raw"
+    is_in = isinstance(message, InboundMessage)
     context = {
-        "way": way, "message": message, "raw": _readable(bytes(message.raw)), "segments": segments,
-        "unreadable": unreadable, "answer": _readable(bytes(answer)) if answer else [],
-        "related": worklists.of_accession(message.accession_number) if message.accession_number else [],
-        "size": len(message.raw),
+        "way": way, "message": message, "tab": tab, "tabs": _TABS.items(), "show": show, "size": len(message.raw),
+        "may_show": allowed(request.user, "message.reveal"), "may_act": allowed(request.user, "message.act"),
+        "cause": causes.of(message),
+        "cases": Case.objects.filter(**{"inbound" if is_in else "outbound": message}).select_related("owner"),
+        "open": CaseStatus.OPEN, "removed": None if message.raw else message.bytes_removed_at,
+        "kin": _kin(message), "behind": 0 if is_in else _behind(message),
+        **_of_tab(tab, message, request.user, show=show),
     }  # fmt: skip
     return render(request, "interfaces/message.html", context)
+
+
+def _of_tab(tab: str, message: Message, user: User, *, show: bool) -> dict[str, Any]:
+    raw = bytes(message.raw)
+    if tab == "did":
+        related = worklists.of_accession(message.accession_number) if message.accession_number else []
+        return {"effects": effects.of(message, user), "related": related}
+    if tab == "tree":
+        try:
+            return {"segments": masking.tree(raw, show=show)}
+        except RisError as problem:
+            return {"unreadable": problem.message}
+    if tab == "diff":
+        good = worklists.last_good(message)
+        try:
+            found = comparing.differences(bytes(good.raw), raw, show=show) if good else []
+        except RisError as problem:
+            return {"unreadable": problem.message, "good": good}
+        return {"good": good, "good_url": _page_of(good) if good else "", "differences": found}
+    answer = message.ack if isinstance(message, InboundMessage) else message.answer
+    return {"raw": masking.lines(raw, show=show), "answer": masking.lines(bytes(answer or b""), show=show)}
+
+
+def _page_of(message: Message) -> str:
+    return reverse("message_in" if isinstance(message, InboundMessage) else "message_out", args=[message.pk])
+
+
+def _kin(message: Message) -> list[tuple[str, str]]:
+    """(words, address) of what it is a copy of, and of what came under the same control id."""
+    if isinstance(message, InboundMessage):
+        found = [(f"{one.get_status_display()} {one.peer}", _page_of(one)) for one in
+                 InboundMessage.objects.filter(sender=message.sender, control_id=message.control_id).exclude(pk=message.pk)
+                 .order_by("pk")[:5]] if message.control_id else []  # fmt: skip
+        return [(f"The same control id: {words}", url) for words, url in found]
+    named = re.findall(r"(?:copy of|Replaced by) (\w+)", message.note)
+    return [
+        (message.note, _page_of(one))
+        for one in (OutboundMessage.objects.filter(control_id__in=named) if named else [])
+    ]
+
+
+def _behind(message: Message) -> int:
+    """How many later messages of the same order wait for it."""
+    if not isinstance(message, OutboundMessage) or message.status not in worklists.STUCK:
+        return 0
+    return worklists.blocked(message.endpoint_id).filter(key=message.key, pk__gt=message.pk).count()
 
 
 @require_safe
@@ -112,11 +162,31 @@ def message_out(request: UserRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@needs("message.reveal")
+def show(request: UserRequest, way: str, pk: int) -> HttpResponse:
+    """The same page unmasked, once: nothing remembers it."""
+    message: Message = inbound_for(request.user, pk) if way == "in" else outbound_for(request.user, pk)
+    record_access(request.user, "message.revealed", patient=message.patient_id, subject=f"{way}:{pk}")
+    return _message_page(request, way, message, show=True)
+
+
+# Acting on one
+
+
+@require_POST
 @needs("message.act")
 def reprocess(request: UserRequest, pk: int) -> HttpResponse:
     message = actions.reprocess(inbound_for(request.user, pk), by=request.user)
-    done = "The message was applied" if message.status == InboundState.PROCESSED else "It was refused again"
-    return see_other(request, reverse("message_in", args=[pk]), done)
+    return see_other(request, reverse("message_in", args=[pk]), _outcome(message))
+
+
+def _outcome(message: InboundMessage) -> str:
+    """What a message that was read again did: "Applied: Order cancelled"."""
+    if message.status != InboundState.PROCESSED:
+        return f"It was refused again: {message.error_text}"
+    found = worklists.inbound().filter(pk=message.pk).first()
+    facts = effects.records_of(effects.events_of(found)) if found else ""
+    return f"Applied: {facts}" if facts else "The message was applied"
 
 
 @require_POST
@@ -134,9 +204,9 @@ def release(request: UserRequest, pk: int) -> HttpResponse:
 
 
 _ASK = {
-    "hold": ("Hold the message", "Later messages of the same order wait behind it.", "Hold"),
+    "hold": ("Set the message aside", "Later messages of the same order wait behind it; all others go on.", "Set aside"),
     "discard": ("Discard the message", "It is not sent; later messages of the same order go on.", "Discard"),
-}
+}  # fmt: skip
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -148,6 +218,7 @@ def stop(request: UserRequest, pk: int, act: str) -> HttpResponse:
     heading, hint, button = _ASK[act]
     if request.method == "POST" and form.is_valid():
         reason = form.cleaned_data["reason"]
+        back = reverse("message_out", args=[pk])
         try:
             if act == "hold":
                 actions.hold(message, by=request.user, reason=reason)
@@ -156,7 +227,80 @@ def stop(request: UserRequest, pk: int, act: str) -> HttpResponse:
         except MissingData as problem:
             form.add_error("reason", problem.message)
         else:
-            done = "The message is held" if act == "hold" else "The message is discarded"
-            return see_other(request, reverse("message_out", args=[pk]), done)
+            if act == "discard":
+                return see_other(request, back, "The message is discarded")
+            return see_other(request, back, "The message is held", undo=reverse("message_release", args=[pk]))
     context = {"form": form, "heading": heading, "hint": hint, "button": button, "message": message}
     return render(request, "interfaces/reason.html", context, status=422 if form.errors else 200)
+
+
+# A changed copy
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs("message.act")
+def edit(request: UserRequest, way: str, pk: int) -> HttpResponse:
+    """Change the text, look at what was changed, then have it sent or read."""
+    require(request.user, "message.reveal")
+    message: Message = inbound_for(request.user, pk) if way == "in" else outbound_for(request.user, pk)
+    default = message.endpoint.encoding if message.endpoint else "UNICODE UTF-8"
+    original = editing.text_of(bytes(message.raw), default)
+    record_access(
+        request.user,
+        "message.revealed",
+        patient=message.patient_id,
+        subject=f"{way}:{pk}",
+        reason="To be edited",
+    )
+    form = EditForm(request.POST if request.method == "POST" else None, initial={"text": original})
+    changes: list[editing.Change] = []
+    if request.method == "POST" and form.is_valid():
+        text = form.cleaned_data["text"]
+        changes = editing.changes(original, text)
+        try:
+            raw = editing.raw_of(text, default)
+            if not changes:
+                raise MissingData("Nothing was changed; send it again as it is.", location="text")
+            if form.cleaned_data["confirmed"]:
+                return _take_copy(request, message, raw)
+        except (IllegalTransition, Conflict) as problem:
+            form.add_error(None, problem.message)
+        except RisError as problem:
+            form.add_error("text", problem.message)
+    context = {
+        "way": way, "message": message, "form": form, "changes": [] if form.errors else changes,
+        "later": 0 if way == "in" else _behind(message),
+    }  # fmt: skip
+    return render(request, "interfaces/edit.html", context, status=422 if form.errors else 200)
+
+
+def _take_copy(request: UserRequest, message: Message, raw: bytes) -> HttpResponse:
+    if isinstance(message, OutboundMessage):
+        sent = actions.send_edited(message, raw, by=request.user)
+        return see_other(request, _page_of(sent), "The changed copy is queued")
+    read = actions.apply_edited(message, raw, by=request.user)
+    return see_other(request, _page_of(read), _outcome(read))
+
+
+# Many at once
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@needs("message.act")
+def resend_many(request: UserRequest) -> HttpResponse:
+    """Send everything that fits a search again: first how many and to whom, then in steps that show."""
+    form = _search(request)
+    wanted = form.wanted
+    number = {name: int(value) if (value := request.POST.get(name, "")).isdigit() else 0
+              for name in ("upto", "after", "done", "count")}  # fmt: skip
+    plan = worklists.rerun(wanted, number["upto"] or None)
+    context = {"search": form, "plan": plan, "wanted": wanted}
+    if request.method != "POST" or request.POST.get("go") != "1":
+        return render(request, "interfaces/resend.html", context)
+    rows = worklists.outbound(wanted).filter(status__in=worklists.RESENDABLE)
+    done, after = actions.resend_some(rows, after=number["after"], upto=number["upto"], by=request.user)
+    done += number["done"]
+    if rows.filter(pk__gt=after, pk__lte=number["upto"]).exists() and after > number["after"]:
+        steps = {"done": done, "after": after, "count": number["count"], "upto": number["upto"]}
+        return render(request, "interfaces/resend.html", {**context, "steps": steps})
+    return see_other(request, reverse("messages_out"), f"{done} messages are queued to be sent again")
