@@ -31,7 +31,9 @@ def read(raw: bytes, *, from_file: bool = False) -> Batch:
     headers: dict[bytes, Segment] = {}
     open_: list[bytes] = []
     in_batch = batches = 0
-    for line in _SEGMENTS.findall(raw.removeprefix(b"\xef\xbb\xbf").strip(b"\x0b\x1c")):
+    # A file may have been written with the frames of a line.
+    raw = raw.removeprefix(b"\xef\xbb\xbf").translate(None, b"\x0b\x1c")
+    for line in _SEGMENTS.findall(raw):
         name = line[:3]
         if name in (b"FHS", b"BHS"):
             if name in open_:

@@ -6,10 +6,19 @@ Runs in the listener's threads; knows nothing of sockets.
 import logging
 import traceback
 from collections.abc import Iterator
+from copy import copy
 from datetime import timedelta
 from functools import partial
 
-from django.db import DataError, Error, IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import (
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
 
 from interfaces import cases, engine
 from interfaces.engine import Arrival, NewMessage, Verdict
@@ -124,19 +133,31 @@ def _is_answered(header: Header, endpoint: Endpoint | None, *, accepted: bool) -
     return not (header.wants_none and silence)
 
 
+# The closest match wins, a blank matches any. Beside its number the row's version, and its user's.
+_PARTNER = """
+SELECT e.id, concat_ws(' ', e.xmin, e.ctid, u.xmin, u.ctid)
+FROM interfaces_endpoint e JOIN accounts_user u ON u.id = e.user_id
+WHERE e.protocol = 'mllp' AND e.direction = 'in' AND e.active
+    AND e.match_application IN ('', %s) AND e.match_facility IN ('', %s)
+ORDER BY (e.match_application <> '')::int + (e.match_facility <> '')::int DESC, e.id DESC LIMIT 1
+"""
+_partners: dict[int, tuple[str, Endpoint]] = {}
+
+
 def endpoint_of(header: Header) -> Endpoint | None:
-    """The partner whose MSH-3 and MSH-4 these are; the closest match wins, a blank matches any."""
+    """The partner whose MSH-3 and MSH-4 these are. Asked for each message; read only when its row has changed."""
     application = header.sending_application.split("^")[0]
     facility = header.sending_facility.split("^")[0]
-    candidates = Endpoint.objects.select_related("user").filter(
-        protocol=Protocol.MLLP, direction="in", active=True,
-        match_application__in=("", application), match_facility__in=("", facility),
-    )  # fmt: skip
-    return max(
-        candidates,
-        key=lambda one: (bool(one.match_application) + bool(one.match_facility), one.pk),
-        default=None,
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(_PARTNER, [application, facility])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    pk, version = row
+    if pk not in _partners or _partners[pk][0] != version:
+        _partners[pk] = version, Endpoint.objects.select_related("user").get(pk=pk)
+    # A copy: what is looked up by way of it is remembered for one message only.
+    return copy(_partners[pk][1])
 
 
 def apply(pk: int, *, oversize: bool = False, stored: InboundMessage | None = None) -> InboundMessage:
@@ -190,22 +211,17 @@ def _apply(
                 parsed.check_shape()
                 with transaction.atomic():
                     outcome = read(parsed, Context(endpoint, header, message))
-        except Exception if at_once else ():
-            raise
-        except RisError as error:
-            problem = ack.problem_of(placed(error))
-            _note_refusal(message, endpoint, problem)
-            verdict = _refusal(header, problem, control_id, InboundState.REJECTED)
-            _open_case(message, endpoint, problem, parsed, header)
-        except DataError:
-            problem = Problem("AE", "102", "", "A value is longer or larger than the record can hold.")
-            verdict = _refusal(header, problem, control_id, InboundState.REJECTED)
-            _open_case(message, endpoint, problem, parsed, header)
         except (OperationalError, IntegrityError, InterfaceError):
             raise
         except Exception as error:  # the edge of the listener: one message must not stop the others
-            _log(message, error)
-            verdict = _refusal(header, ack.INTERNAL_ERROR, control_id, InboundState.FAILED)
+            if at_once:
+                raise
+            problem = _problem_of(error, message)
+            if isinstance(error, RisError):
+                _note_refusal(message, endpoint, problem)
+            if isinstance(error, RisError | DataError):
+                _open_case(message, endpoint, problem, parsed, header)
+            verdict = _refusal(header, problem, control_id)
         else:
             verdict = _acceptance(header, outcome, control_id, expected)
             cases.solve_topic(
@@ -302,7 +318,17 @@ def _acceptance(header: Header, outcome: Outcome, control_id: str, expected: int
     )  # fmt: skip
 
 
-def _refusal(header: Header, problem: Problem, control_id: str, status: InboundState) -> Verdict:
+def _problem_of(error: Exception, message: InboundMessage) -> Problem:
+    if isinstance(error, RisError):
+        return ack.problem_of(placed(error))
+    if isinstance(error, DataError):
+        return Problem("AE", "102", "", "A value is longer or larger than the record can hold.")
+    _log(message, error)
+    return ack.INTERNAL_ERROR
+
+
+def _refusal(header: Header, problem: Problem, control_id: str) -> Verdict:
+    status = InboundState.FAILED if problem is ack.INTERNAL_ERROR else InboundState.REJECTED
     return Verdict(
         status, problem.ack_code, ack.build(header, problem.ack_code, control_id=control_id, problem=problem),
         error_code=problem.code, error_location=problem.location, error_text=problem.text,
@@ -335,6 +361,21 @@ def _log(message: InboundMessage, error: Exception) -> None:
     """Where it broke, not on what: an exception's text may hold what the message held."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     log.error("message %s could not be processed: %s\n%s", message.pk, type(error).__name__, frames)
+
+
+def take(raw: bytes, peer: str, endpoint: Endpoint | None = None) -> bytes:
+    """Store and apply one message that came by another way than a line; the application's answer."""
+    header = ack.header_of(raw, None)
+    message, fresh = engine.store(
+        Arrival(
+            raw=raw, endpoint=endpoint or endpoint_of(header), peer=peer, control_id=header.control_id,
+            type=header.kind, sender=f"{header.sending_application}|{header.sending_facility}",
+        )
+    )  # fmt: skip
+    if not fresh and message.status == InboundState.PROCESSED:
+        engine.count_repeat(message)
+        return bytes(message.ack)
+    return bytes(apply(message.pk).ack)
 
 
 def take_reply(raw: bytes, endpoint: Endpoint) -> None:

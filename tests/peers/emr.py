@@ -60,7 +60,7 @@ class Emr:
 
     An answer is AA, AE, AR, CA ...; "late" (AA after `late_seconds`), "drop" (record, then hang up), "silent"
     (never answer), "wrong" (an AA for another message), "earlier" (an AA for the message before), "two" (the answer
-    twice), "garbage".
+    twice), "garbage"; several joined by + are sent one after the other, "<AE" of them for the message before.
     """
 
     def __init__(
@@ -178,14 +178,17 @@ class Emr:
             return True
         if said == "late":
             time.sleep(self.late_seconds)
-        code = said if len(said) == 2 and said.isupper() else "AA"
         with self._lock:
             before, self._last = self._last, entry.control_id
-        answered = {"wrong": "X", "earlier": before}.get(said, entry.control_id)
-        text = "not taken" if code in ("AE", "AR") else ""
-        ack = f"MSH|^~\\&|EMR|HOSP|||20260101||ACK|A{time.monotonic_ns()}|P|2.3.1\rMSA|{code}|{answered}|{text}\r"
-        answer = START + (b"no HL7" if said == "garbage" else ack.encode()) + END
-        line.sendall(answer * 2 if said == "two" else answer)
+        for one in said.split("+"):
+            code = one[-2:] if one[-2:].isupper() else "AA"
+            answered = (
+                "X" if one == "wrong" else before if one[0] == "<" or one == "earlier" else entry.control_id
+            )
+            text = "not taken" if code in ("AE", "AR") else ""
+            ack = f"MSH|^~\\&|EMR|HOSP|||20260101||ACK|A{time.monotonic_ns()}|P|2.3.1\rMSA|{code}|{answered}|{text}\r"
+            answer = START + (b"no HL7" if one == "garbage" else ack.encode()) + END
+            line.sendall(answer * 2 if one == "two" else answer)
         return True
 
 

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from interfaces import actions
 from interfaces.hl7 import profile as profiles
+from interfaces.hl7 import tls
 from interfaces.models import FACT_GROUPS, Direction, Endpoint, OnAmbiguous, Protocol
 from ris.accounts.models import system_user
 from ris.core.errors import RisError
@@ -41,6 +42,16 @@ class Command(BaseCommand):
         )
         parser.add_argument("--facts", help=f"what it is told, of {','.join(FACT_GROUPS)}")
         parser.add_argument("--profile", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+        secure = parser.add_mutually_exclusive_group()
+        secure.add_argument(
+            "--tls", action="store_true", default=None, help="MLLP over TLS, certificates on both sides"
+        )
+        secure.add_argument("--no-tls", action="store_false", dest="tls")
+        parser.add_argument(
+            "--certificate",
+            metavar="PEMFILE",
+            help="bind the partner to this certificate; '' lets it show any",
+        )
         state = parser.add_mutually_exclusive_group()
         state.add_argument("--pause", action="store_true")
         state.add_argument("--resume", action="store_true")
@@ -78,6 +89,11 @@ class Command(BaseCommand):
         if options["match"] is not None:
             application, _, facility = options["match"].partition("|")
             values["match_application"], values["match_facility"] = application.strip(), facility.strip()
+        if options["tls"] is not None:
+            values["tls"] = options["tls"]
+        if options["certificate"] is not None:
+            path = options["certificate"]
+            values["certificate_fingerprint"] = tls.fingerprint_of(path) if path else ""
         if options["facts"] is not None:
             values["facts"] = [fact.strip() for fact in options["facts"].split(",") if fact.strip()]
         profile: dict[str, str] = {}
