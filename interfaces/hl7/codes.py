@@ -45,6 +45,8 @@ _SIDES = {
 def priority(code: str, *, location: str) -> Priority:
     """Raises NotInTable: an urgency that is not understood must not become routine."""
     known = _PRIORITIES.get(code.strip().upper())
+    if known is None and code in Priority.values:
+        known = Priority(code)
     if known is None:
         raise NotInTable("This priority is not in table 0485 (S, A, R, P, C, T).", location=location)
     return known
@@ -76,6 +78,19 @@ def side(*values: str) -> Side:
         if value.strip().upper() in _SIDES:
             return _SIDES[value.strip().upper()]
     return Side.NONE
+
+
+#: Table 0074 where it is not the DICOM modality.
+_MODALITIES = {
+    "NMR": Modality.MR, "RUS": Modality.US, "VUS": Modality.US, "OUS": Modality.US, "NMS": Modality.NM,
+    "RX": Modality.XR, "XR": Modality.XR, "RAD": Modality.XR, "CTH": Modality.CT,
+}  # fmt: skip
+
+
+def modality(code: str) -> str:
+    """DICOM's word for a modality of table 0074; what neither knows is kept."""
+    upper = code.strip().upper()
+    return str(_MODALITIES.get(upper, upper))
 
 
 def modality_code(value: str) -> str:

@@ -23,8 +23,11 @@ def order_of(pk: int) -> Order:
 
 
 def concerns(endpoint: Endpoint, order: Order) -> bool:
+    """An order born here concerns every placer that is asked to number it."""
     only = profile.option(endpoint.profile, "order_only")
-    return not only or order.source == only
+    if not only or order.source == only:
+        return True
+    return not order.source and profile.option(endpoint.profile, "filler_orders") == "yes"
 
 
 class Telling:
