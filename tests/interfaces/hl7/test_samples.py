@@ -39,7 +39,8 @@ def field(raw: bytes, position: int) -> str:
     return parts[position - 1] if position <= len(parts) else ""
 
 
-TAKEN = {"ADT": {"A01", "A04", "A05", "A08", "A28", "A31"}, "ORM": {"O01"}, "OMG": {"O19"}}
+TAKEN = {"ADT": {"A01", "A04", "A05", "A08", "A28", "A31"}, "ORM": {"O01"}, "OMG": {"O19"},
+         "SIU": {"S12", "S13", "S14", "S15", "S16", "S17", "S26"}}  # fmt: skip
 VERSIONS = {"2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8"}
 
 
