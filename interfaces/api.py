@@ -10,8 +10,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from interfaces import actions
-from interfaces.access import inbound_for, outbound_for
-from interfaces.models import FACT_GROUPS, Direction, Endpoint, InboundMessage, OutboundMessage, Protocol
+from interfaces.access import case_for, inbound_for, outbound_for
+from interfaces.models import (
+    FACT_GROUPS,
+    Case,
+    Direction,
+    Endpoint,
+    InboundMessage,
+    OutboundMessage,
+    Protocol,
+)
 from ris.audit.api import Reason, RecordViewSet, one_of, user_of
 
 
@@ -100,6 +108,28 @@ class OutboundViewSet(RecordViewSet):
     def discard(self, request: Request, pk: str) -> Response:
         """Give up on it, so that those behind it go on."""
         return self.answer(actions.discard(self.record(), self.sent(Reason)["reason"], by=user_of(request)))
+
+
+class CaseSerializer(serializers.ModelSerializer[Case]):
+    class Meta:
+        model = Case
+        fields = [
+            "id", "kind", "status", "endpoint", "inbound", "outbound", "sentence", "suggestion", "accession_number", "count",
+            "opened_at", "last_seen_at", "owner", "closed_at", "closed_by", "note",
+        ]  # fmt: skip
+
+
+class CaseViewSet(RecordViewSet):
+    """What messages brought that matches nothing here."""
+
+    required_rights: ClassVar[dict[str, str]] = {"list": "message.view", "retrieve": "message.view"}
+    serializer_class = CaseSerializer
+    filterset_fields: ClassVar[Any] = ["kind", "status", "endpoint", "owner"]
+    ordering_fields: ClassVar[Any] = ["id", "opened_at"]
+    fetch = staticmethod(case_for)
+
+    def get_queryset(self) -> QuerySet[Case]:
+        return Case.objects.order_by("-id")
 
 
 class EndpointSerializer(serializers.ModelSerializer[Endpoint]):

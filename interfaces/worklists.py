@@ -11,6 +11,7 @@ from django.utils import timezone
 from interfaces import causes
 from interfaces.causes import Cause
 from interfaces.models import (
+    Alarm,
     Case,
     CaseStatus,
     Direction,
@@ -345,8 +346,6 @@ def rerun(wanted: Wanted, upto: int | None = None) -> Rerun:
 
 def needing_somebody() -> int:
     """Open alarms that nobody has taken: the badge of the rail."""
-    from interfaces.models import Alarm
-
     return Alarm.objects.filter(cleared_at=None, owner=None).count()
 
 

@@ -12,7 +12,7 @@ from rest_framework.routers import DefaultRouter
 from rest_framework.viewsets import ViewSetMixin
 
 from billing.api import ChargeViewSet
-from interfaces.api import EndpointViewSet, InboundViewSet, OutboundViewSet
+from interfaces.api import CaseViewSet, EndpointViewSet, InboundViewSet, OutboundViewSet
 from ris.accounts.doors import public
 from ris.department.api import PractitionerViewSet, ProcedureTypeViewSet, RoomViewSet, StationViewSet
 from ris.exams.api import ExamViewSet, PerformedStepViewSet
@@ -46,6 +46,7 @@ _ROUTES: list[tuple[str, type[ViewSetMixin], str]] = [
     ("charges", ChargeViewSet, "charge"),
     ("messages/inbound", InboundViewSet, "inbound"),
     ("messages/outbound", OutboundViewSet, "outbound"),
+    ("cases", CaseViewSet, "case"),
     ("endpoints", EndpointViewSet, "endpoint"),
     ("rooms", RoomViewSet, "room"),
     ("stations", StationViewSet, "station"),

@@ -74,7 +74,8 @@ def _page(request: UserRequest, case: Case, *, problem: str = "") -> HttpRespons
     refused = case.inbound is not None and case.inbound.status in (InboundState.REJECTED, InboundState.FAILED)
     is_open = case.status == CaseStatus.OPEN
     context: dict[str, Any] = {
-        "case": case, "message": message, "cause": causes.of(message) if message else None, "alike": alike, "problem": problem, "is_open": is_open,
+        "case": case, "message": message, "cause": causes.of(message) if message else None,
+        "alike": alike, "problem": problem, "is_open": is_open,
         "refused": refused, "url": _url(case), "note": NoteForm(initial={"note": case.note}),
         "may_act": allowed(request.user, "case.settle") and is_open,
         "may_read": allowed(request.user, "message.act") and is_open and refused,

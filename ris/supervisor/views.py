@@ -88,6 +88,25 @@ class Queues(Collector):
             " JOIN interfaces_endpoint p ON p.id = m.endpoint_id"
             " WHERE m.status IN ('queued', 'sent', 'rejected', 'held') GROUP BY 1",
         )
+        yield from self._queue(
+            "lightbox_outbound_oldest_seconds",
+            "Age of the oldest message to a partner that still is to be sent.",
+            "endpoint",
+            "SELECT p.name, extract(epoch FROM now() - min(m.created_at)) FROM interfaces_outboundmessage m"
+            " JOIN interfaces_endpoint p ON p.id = m.endpoint_id WHERE m.status IN ('queued', 'sent') GROUP BY 1",
+        )
+        yield from self._queue(
+            "lightbox_alarms_open",
+            "Alarms that have not cleared.",
+            "rule",
+            "SELECT rule, count(*) FROM interfaces_alarm WHERE cleared_at IS NULL GROUP BY 1",
+        )
+        yield from self._queue(
+            "lightbox_cases_open",
+            "Cases that wait for a person or for a later message.",
+            "kind",
+            "SELECT kind, count(*) FROM interfaces_case WHERE status = 'open' GROUP BY 1",
+        )
 
     def _queue(self, name: str, text: str, label: str, query: str) -> Iterator[Metric]:
         family = GaugeMetricFamily(name, text, labels=[label])

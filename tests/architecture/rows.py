@@ -54,6 +54,8 @@ ROWS: dict[str, str | tuple[str, str]] = {
     "POST /api/v1/appointments/(?P<pk>\\d+)/reschedule/": "appointment.change",
     "POST /api/v1/appointments/(?P<pk>\\d+)/restore/": "appointment.change",
     "POST /api/v1/appointments/(?P<pk>\\d+)/undo-check-in/": "appointment.check_in",
+    "GET /api/v1/cases/": "message.view",
+    "GET /api/v1/cases/(?P<pk>\\d+)/": "message.view",
     "GET /api/v1/charges/": "charge.view",
     "GET /api/v1/charges/(?P<pk>\\d+)/": "charge.view",
     "POST /api/v1/charges/(?P<pk>\\d+)/hold/": "charge.change",
