@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from interfaces.hl7 import er7
+from interfaces.hl7 import charsets, er7
 from ris.core.errors import BadValue
 
 #: A message with a document in it is not edited by hand.
@@ -16,7 +16,7 @@ def text_of(raw: bytes, default: str = "UNICODE UTF-8") -> str:
     """One segment a line. Raises BadValue for what no person should edit."""
     if len(raw) > MOST:
         raise BadValue(f"Messages of more than {MOST // 1000} KB are not edited here.")
-    return er7.decode_bytes(raw, default).strip("\x0b\x1c\r\n ").replace("\r\n", "\n").replace("\r", "\n")
+    return charsets.decode(raw, default).strip("\x0b\x1c\r\n ").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def raw_of(text: str, default: str = "UNICODE UTF-8") -> bytes:
@@ -27,27 +27,38 @@ def raw_of(text: str, default: str = "UNICODE UTF-8") -> bytes:
     lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
     joined = "".join(f"{line}\r" for line in lines)
     er7.Message(joined).check_shape()
-    name, codec = er7.charset_of(joined.encode("utf-8"), default)
+    return _encode(joined, default)
+
+
+def _encode(text: str, default: str) -> bytes:
+    """In the set that the text's own MSH-18 names; what cannot be read back as it is written is refused."""
+    names = charsets.declared(text.encode("utf-8"))
+    # Of several sets the Japanese ones switch by escape sequences, which their codec writes for all of them.
+    codecs = [charsets.CHARSETS.get(name, "utf-8") for name in names or [default]]
+    codec = next((one for one in codecs if one.startswith("iso2022")), codecs[0])
     try:
-        return joined.encode(codec)
-    except UnicodeEncodeError as error:
-        letter = joined[error.start]
+        raw = text.encode(codec)
+        faithful = charsets.decode(raw, default) == text
+    except (UnicodeEncodeError, BadValue):
+        faithful = False
+    if not faithful:
+        name = names[0] if names else default
         raise BadValue(
-            f"The character set {name} has no {letter}; write it otherwise, or change MSH-18."
-        ) from None
+            f"The character set {name} lacks a letter of this text; write it otherwise, or change MSH-18."
+        )
+    return raw
 
 
 def with_values(raw: bytes, values: Mapping[tuple[str, int], str], default: str = "UNICODE UTF-8") -> bytes:
     """The same bytes with these fields set, in every segment of the name; a value is already ER7."""
-    _, codec = er7.charset_of(raw, default)
-    text = er7.decode_bytes(raw, default)
+    text = charsets.decode(raw, default)
     separator = er7.separators_of(text.lstrip("\ufeff\x0b\r\n ")).field
     lines = re.split(r"([\r\n]+)", text)
     for place, line in enumerate(lines):
         for (segment, position), value in values.items():
             if line.lstrip("\x0b")[:3].upper() == segment:
                 lines[place] = line = _set(line, separator, position - (segment == "MSH"), value)
-    return "".join(lines).encode(codec)
+    return _encode("".join(lines), default)
 
 
 def _set(line: str, separator: str, position: int, value: str) -> str:

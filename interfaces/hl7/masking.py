@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from interfaces.hl7 import er7, names
+from interfaces.hl7 import charsets, er7, names
 from interfaces.hl7.er7 import Separators
 from interfaces.hl7.names import FieldRow, SegmentRow
 from ris.core.errors import RisError
@@ -80,7 +80,7 @@ class Line:
 def lines(raw: bytes, *, show: bool) -> list[Line]:
     """The message line by line, whatever the bytes are; with `show`, unmasked."""
     try:
-        text = er7.decode_bytes(raw)
+        text = charsets.decode(raw)
     except RisError:
         text = raw.decode("latin-1")
     found = [line for line in re.split(r"[\r\n]+", text.strip("\x0b\x1c\r\n ")) if line]
