@@ -4,12 +4,15 @@ One fact may have been overtaken by the next when it is told; what it says (ORC-
 the fact's own, and the rest the record as it now stands.
 """
 
-from interfaces.telling import charges, orders, results, schedule
+from interfaces import solving as solving
+from interfaces.hl7.held import apply_waiting_merges
+from interfaces.telling import charges, orders, patients, results, schedule
 from ris.events.models import Event
 from ris.events.outbox import subscriber
+from ris.patients.models import Patient
 
 #: In this order a fact that several groups hear of is told.
-_GROUPS = (orders, schedule, results, charges)
+_GROUPS = (patients, orders, schedule, results, charges)
 
 
 @subscriber("interfaces.hl7", *(kind for group in _GROUPS for kind in group.KINDS))
@@ -18,3 +21,13 @@ def tell(event: Event) -> None:
     for group in _GROUPS:
         if event.kind in group.KINDS:
             group.tell(event)
+
+
+@subscriber(
+    "interfaces.waiting_merges",
+    *("patient.registered", "patient.updated", "appointment.cancelled", "appointment.rescheduled"),
+)
+def merge(event: Event) -> None:
+    """Somebody became known, or their time became free: what waits for them may be merged now."""
+    if event.kind != "patient.updated" or "identifiers" in event.facts["changed"]:
+        apply_waiting_merges(Patient.objects.get(pk=event.facts["patient"]))

@@ -1,25 +1,26 @@
 """Segments to typed things: names, numbers, people, places. What several message types read alike."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.utils import timezone
 
 from interfaces import engine
-from interfaces.hl7 import codemaps, codes, er7, times
+from interfaces.hl7 import codemaps, codes, er7, profile, times
 from interfaces.hl7.ack import Header
 from interfaces.hl7.er7 import Message, Repetition, Segment
 from interfaces.models import CodeTable, Endpoint, InboundMessage
 from ris.accounts.models import User
-from ris.core.errors import BadValue, MissingData, RisError
+from ris.core.errors import BadValue, MissingData, NotFound, RisError
 from ris.core.names import PersonName
 from ris.department.actions import know_practitioner
 from ris.department.models import Facility, Practitioner
-from ris.patients.actions import NewIdentifier, NewPatient, NewVisit, find_patient, open_visit
-from ris.patients.models import Patient, Visit
+from ris.patients.actions import NewIdentifier, NewPatient, NewVisit, VisitEvent, open_visit, survivor
+from ris.patients.models import Patient, PatientIdentifier, Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class Context:
         if found is None:
             raise MissingData("No facility is set up for this sender; our administrator must add one.")
         return found
+
+    def option(self, key: str) -> str:
+        """The sender's profile, or its default."""
+        return profile.option(self.endpoint.profile, key)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -99,21 +104,23 @@ def placed(error: RisError) -> RisError:
 # PID
 
 
-def identifiers(pid: Segment, context: Context) -> tuple[NewIdentifier, ...]:
-    """PID-3: value, authority and type of each; the endpoint's own authority (profile `authority`) first."""
+def identifiers(segment: Segment, context: Context, field: int = 3) -> tuple[NewIdentifier, ...]:
+    """PID-3, or MRG-1: value, authority and type of each; the endpoint's own authority (profile `authority`) first."""
     found: list[NewIdentifier] = []
-    for cx in pid.repetitions(3):
+    for cx in segment.repetitions(field):
         value = cx.get(1)
         if not value:
             continue
         if len(value) > 64:
-            raise BadValue("A patient number is longer than 64 characters.", location="PID-3.1")
+            raise BadValue(
+                "A patient number is longer than 64 characters.", location=segment.location(field, 1)
+            )
         authority = (cx.get(4) or cx.get(4, 2) or context.authority)[:64]
         kind = cx.get(5)[:5] or "MR"
         if (value, authority) not in {(one.value, one.authority) for one in found}:
             found.append(NewIdentifier(value, authority, kind))
     if not found:
-        raise MissingData("The patient has no number.", location="PID-3")
+        raise MissingData("The patient has no number.", location=segment.location(field))
     primary = context.endpoint.option("authority")
     found.sort(key=lambda one: one.authority != primary if primary else False)
     return tuple(found)
@@ -165,7 +172,7 @@ def new_patient(message: Message, context: Context) -> NewPatient:
     numbers = identifiers(pid, context)
     names = pid.repetitions(5)
     name = person_name(names) if names else PersonName()
-    details: dict[str, str] = {}
+    details: dict[str, Any] = {}
     if names:
         # A part that the sender blanks out (`""`) is cleared; one not sent stays.
         for component, column in ((3, "middle"), (4, "suffix"), (5, "prefix")):
@@ -193,10 +200,53 @@ def new_patient(message: Message, context: Context) -> NewPatient:
         details["died_on"] = ""
     elif died := times.parse(pid.get(29), context.zone, location=pid.location(29)):
         details["died_on"] = died.partial_date
-    allergies = [one.get(3, 2) or one.get(3) for one in message.all("AL1")]
-    if allergies:
-        details["allergies"] = "; ".join(dict.fromkeys(filter(None, allergies)))
+    if message.all("AL1"):
+        details["allergies"] = "; ".join(allergens(message.all("AL1")))
+    details.update(_background(message, pid))
     return NewPatient(name=name, identifiers=numbers, birth_date=birth_date, sex=sex or "U", details=details)
+
+
+def allergens(segments: Iterable[Segment]) -> list[str]:
+    """AL1-3 or IAM-3: what the patient does not tolerate, each once."""
+    return list(dict.fromkeys(filter(None, (one.get(3, 2) or one.get(3) for one in segments))))
+
+
+def _background(message: Message, pid: Segment) -> dict[str, Any]:
+    """PID-6, PID-9, PID-10, PID-24, NK1 and IN1: kept as they were told; a field that is not there says nothing."""
+    found: dict[str, Any] = {}
+    aliases = [
+        *pid.repetitions(9),
+        *(one for one in pid.repetitions(5) if one.get(7).upper() in ("A", "N", "M")),
+    ]
+    if aliases:
+        shown = (" ".join(filter(None, (one.get(2), one.get(1)))) for one in aliases)
+        found["aliases"] = "; ".join(dict.fromkeys(filter(None, shown)))
+    if pid.raw(6):
+        found["mothers_name"] = "" if pid.first(6).is_delete else pid.get(6)
+    if pid.raw(10):
+        found["race"] = "" if pid.first(10).is_delete else pid.get(10, 2) or pid.get(10)
+    if pid.get(24):
+        found["multiple_birth"] = pid.get(24).upper() == "Y"
+    if contacts := message.all("NK1"):
+        found["contacts"] = [
+            {
+                "name": person_name(one.repetitions(2)).display,
+                "relation": one.get(3, 2) or one.get(3),
+                "phone": one.get(5),
+            }
+            for one in contacts
+        ]
+    if plans := message.all("IN1"):
+        found["coverages"] = [
+            {
+                "plan": one.get(2, 2) or one.get(2),
+                "company": one.get(4) or one.get(3),
+                "policy": one.get(36),
+                "relation": one.get(17, 2) or one.get(17),
+            }
+            for one in plans
+        ]
+    return found
 
 
 def _address(xad: Repetition) -> str:
@@ -233,42 +283,81 @@ def known_patient(message: Message, context: Context) -> Patient | None:
         return None
     numbers = identifiers(pid, context)
     claim(numbers)
-    found = {one.pk: one for number in numbers if (one := find_patient(number.value, number.authority))}
+    return of_numbers(numbers, context)
+
+
+def of_numbers(numbers: Sequence[NewIdentifier], context: Context) -> Patient | None:
+    """Whom the numbers of PID-3 name. One of a merged record leads to the survivor, or, where the profile says
+    `retired_ids` reject, is as good as unknown (204; PIR-04)."""
+    found: dict[int, Patient] = {}
+    for number in numbers:
+        named = record_of(number)
+        if named is None:
+            continue
+        if named.merged_into_id is not None and context.option("retired_ids") == "reject":
+            raise NotFound("This patient number was retired by a merge.", location="PID-3")
+        patient = survivor(named)
+        found[patient.pk] = patient
     if len(found) > 1:
         raise BadValue("The numbers of this message belong to different patients.", location="PID-3")
     return next(iter(found.values()), None)
 
 
+def record_of(number: NewIdentifier) -> Patient | None:
+    """The very record that has the number, be it retired."""
+    known = PatientIdentifier.objects.select_related("patient__merged_into").filter(
+        value=number.value, authority=number.authority
+    )
+    return next((one.patient for one in known), None)
+
+
 # PV1
 
 
-def visit(message: Message, patient: Patient, context: Context) -> Visit | None:
-    """Open the visit of PV1-19, or of the account (PID-18) where the sender numbers none."""
+def visit(
+    message: Message, patient: Patient, context: Context, event: VisitEvent = VisitEvent.UPDATED
+) -> Visit | None:
+    """Open the visit of PV1-19, or of the account (PID-18) where the sender numbers none, and let `event` happen
+    to it. What an ADT tells of a visit is as old as the ADT; an order only tells what it knows."""
     pv1, pid = message.find("PV1"), message.find("PID")
-    if pv1 is None or pid is None:
+    key = visit_key(message, context)
+    if pv1 is None or pid is None or key is None:
         return None
-    account = pid.get(18)
-    source, number = (pv1.first(19), pv1.get(19)) if pv1.get(19) else (pid.first(18), account)
-    if not number:
-        return None
-    admitted = _lenient(pv1.get(44), context)
+    told = told_at(message, context) if context.header.type == "ADT" else None
+    number, authority = key
     return open_visit(
         patient,
         NewVisit(
-            number=number[:64],
-            authority=(source.get(4) or context.authority)[:64],
+            number=number,
+            authority=authority,
             patient_class=codes.patient_class(
                 codemaps.ours(context.endpoint, CodeTable.PATIENT_CLASS, pv1.get(2))
             ),
             location=place(pv1.first(3))[:80],
-            account=account[:64],
+            service=pv1.get(10)[:20],
+            account=pid.get(18)[:64],
             attending=practitioner(pv1.first(7), context),
             referring=practitioner(pv1.first(8), context),
+            admitting=practitioner(pv1.first(17), context),
             pregnancy=pv1.get(15)[:10],
-            admitted_at=admitted,
+            admitted_at=_lenient(pv1.get(44), context),
+            discharged_at=(_lenient(pv1.get(45), context) or told)
+            if event == VisitEvent.DISCHARGED
+            else None,
         ),
         by=context.by,
+        event=event,
+        at=told,
     )
+
+
+def visit_key(message: Message, context: Context) -> tuple[str, str] | None:
+    """Number and authority of the visit that the message is about."""
+    pv1, pid = message.find("PV1"), message.find("PID")
+    if pv1 is None or pid is None:
+        return None
+    source, number = (pv1.first(19), pv1.get(19)) if pv1.get(19) else (pid.first(18), pid.get(18))
+    return (number[:64], (source.get(4) or context.authority)[:64]) if number else None
 
 
 def place(pl: Repetition) -> str:

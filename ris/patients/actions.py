@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from ris.accounts.models import User
@@ -189,23 +188,23 @@ def update_patient(
     changed = sorted(column for column, value in before.items() if getattr(patient, column) != value)
     if not patient.family:
         raise MissingData("Enter the family name.", location="family")
-    own = patient.identifiers.exists()
-    known = set(
-        PatientIdentifier.objects.filter(
-            Q(patient=patient) | Q(patient__merged_into=patient)
-        ).values_list("authority", "value")
-    )  # fmt: skip
+    known = {(one.authority, one.value) for one in patient.identifiers.all()}
     added = [one for one in identifiers if (one.authority, one.value) not in known]
-    for identifier in added:
-        _add_identifier(patient, identifier, primary=not own)
-        own = True
+    if added:
+        retired = PatientIdentifier.objects.filter(patient__merged_into=patient)
+        theirs = set(retired.values_list("authority", "value"))
+        added = [one for one in added if (one.authority, one.value) not in theirs]
+    for number, identifier in enumerate(added):
+        _add_identifier(patient, identifier, primary=not known and number == 0)
     if at is not None:
         patient.updated_at = at
-    if changed or added:
+    if added:
+        changed.append("identifiers")
+    if changed:
         patient.version += 1
         patient.search = search_text(patient, tuple(patient.identifiers.all()))
     patient.save()
-    if changed or added:
+    if changed:
         record("patient.updated", f"patient:{patient.pk}", by=by, patient=patient.pk, changed=changed)
     return patient
 
@@ -222,6 +221,11 @@ def know_patient(new: NewPatient, *, by: User, at: datetime | None = None) -> Pa
     if not found:
         return register_patient(new, by=by, at=at)
     (patient,) = found.values()
+    return take_news(patient, new, by=by, at=at)
+
+
+def take_news(patient: Patient, new: NewPatient, *, by: User, at: datetime | None = None) -> Patient:
+    """Bring a known record up to date with what a sender says; empty details change nothing."""
     changes: dict[str, Any] = {name: value for name, value in vars(new.name).items() if value}
     if new.birth_date:
         changes["birth_date"] = new.birth_date
@@ -229,6 +233,10 @@ def know_patient(new: NewPatient, *, by: User, at: datetime | None = None) -> Pa
         changes["sex"] = new.sex
     changes.update(new.details)
     return update_patient(patient, changes, by=by, identifiers=new.identifiers, at=at or timezone.now())
+
+
+def find_visit(number: str, authority: str) -> Visit | None:
+    return Visit.objects.select_related("patient").filter(number=number, authority=authority).first()
 
 
 @transaction.atomic
