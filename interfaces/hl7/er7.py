@@ -131,8 +131,8 @@ class Segment:
         return self.first(field).get(component, sub)
 
     def restated(self, field: int) -> str:
-        """The raw field with the standard separators, for echoing it in an answer."""
-        raw = self.raw(field)
+        """The raw field with the standard separators, for echoing it in an answer: nothing that could end a frame."""
+        raw = _CONTROLS.sub("", self.raw(field))
         if self.separators.plain or not raw:
             return raw
         return "~".join(
