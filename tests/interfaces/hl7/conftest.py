@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,11 +36,11 @@ def listen(transactional_db: None) -> Iterator[Callable[..., Server]]:
     """`listen(frame_seconds=1)` starts a listener with these limits and returns its address."""
     running: list[tuple[asyncio.AbstractEventLoop, Listener, threading.Thread]] = []
 
-    def start(**limits: Any) -> Server:
+    def start(context: ssl.SSLContext | None = None, **limits: Any) -> Server:
         loop = uvloop.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, daemon=True)
         thread.start()
-        listener = Listener(limits=Limits(**{"workers": 4, **limits}))
+        listener = Listener(limits=Limits(**{"workers": 4, **limits}), context=context)
         running.append((loop, listener, thread))
         return asyncio.run_coroutine_threadsafe(listener.start("127.0.0.1", 0), loop).result(10)
 
