@@ -19,6 +19,7 @@ from ris.core.errors import BadValue, RisError
 MAX_SEGMENTS = 5_000
 MAX_REPETITIONS = 1_000
 MAX_COMPONENTS = 500
+MAX_FIELD = 20 * 1024 * 1024
 #: HL7's way to say "delete what you have"; an empty field says "leave it" (2.5.1 2.5.3.3).
 DELETE = '""'
 
@@ -111,24 +112,24 @@ class Segment:
             return []
         separators = self.separators
         if self.name in _HEADERS and field <= 2:
-            return [Repetition(raw, Separators("", "", "", "", ""), self.location(field))]
+            return [Repetition(raw, Separators("", "", "", "", ""), self, field)]
         if separators.repetition not in raw:
-            return [Repetition(raw, separators, self.location(field))]
+            return [Repetition(raw, separators, self, field)]
         if raw.count(separators.repetition) >= MAX_REPETITIONS:
             raise BadValue(
                 f"This field repeats more than {MAX_REPETITIONS} times.", location=self.location(field)
             )
-        return [
-            Repetition(part, separators, self.location(field)) for part in raw.split(separators.repetition)
-        ]
+        return [Repetition(part, separators, self, field) for part in raw.split(separators.repetition)]
 
     def first(self, field: int) -> "Repetition":
         """The first repetition; an empty one when the field is empty."""
         found = self.repetitions(field)
-        return found[0] if found else Repetition("", self.separators, self.location(field))
+        return found[0] if found else Repetition("", self.separators, self, field)
 
     def get(self, field: int, component: int = 1, sub: int = 1) -> str:
-        return self.first(field).get(component, sub)
+        raw = self._fields[field] if field < len(self._fields) else ""
+        # Most of what is asked for is not there.
+        return self.first(field).get(component, sub) if raw else ""
 
     def restated(self, field: int) -> str:
         """The raw field with the standard separators, for echoing it in an answer: nothing that could end a frame."""
@@ -144,13 +145,22 @@ class Segment:
 class Repetition:
     """One repetition of a field: components and subcomponents, unescaped when read."""
 
-    __slots__ = ("_components", "location", "raw", "separators")
+    __slots__ = ("_components", "_field", "_segment", "raw", "separators")
 
-    def __init__(self, raw: str, separators: Separators, location: str) -> None:
+    def __init__(self, raw: str, separators: Separators, segment: Segment, field: int) -> None:
         self.raw = raw
         self.separators = separators
-        self.location = location
+        self._segment = segment
+        self._field = field
         self._components: list[str] | None = None
+
+    @property
+    def location(self) -> str:
+        return self._segment.location(self._field)
+
+    def part(self, raw: str) -> "Repetition":
+        """A piece of this one, read as a repetition of its own."""
+        return Repetition(raw, self.separators, self._segment, self._field)
 
     def __bool__(self) -> bool:
         return bool(self.raw)
@@ -208,25 +218,33 @@ class Repetition:
         return decode(self.raw, self.separators).strip()
 
 
+def _has_wide_field(line: str) -> bool:
+    return len(line) > MAX_FIELD and max(map(len, line.split(line[3:4] or "|"))) > MAX_FIELD
+
+
 class Message:
     """The segments of one message, in order."""
 
-    __slots__ = ("segments", "separators")
+    __slots__ = ("_named", "segments", "separators")
 
     def __init__(self, text: str) -> None:
         text = text.removeprefix("\ufeff").strip("\x0b\x1c\r\n ")
-        lines = [line for line in _LINE_END.split(text) if line and not line.isspace()]
+        # A regular expression takes fifty times as long over a document in OBX-5.
+        lines = [line for line in text.replace("\n", "\r").split("\r") if line and not line.isspace()]
         if not lines:
             raise Unreadable("The frame is empty.")
         self.separators = separators_of(lines[0])
         if len(lines) > MAX_SEGMENTS:
             raise Unreadable(f"The message has more than {MAX_SEGMENTS} segments.")
-        counts: dict[str, int] = {}
+        if len(text) > MAX_FIELD and (wide := next(filter(_has_wide_field, lines), None)):
+            raise Unreadable(f"A field of {wide[:3]} is larger than {MAX_FIELD // 1024 // 1024} MB.")
+        self._named: dict[str, list[Segment]] = {}
         self.segments: list[Segment] = []
         for line in lines:
             segment = Segment(line, self.separators, 1)
-            name = segment.name
-            segment.index = counts[name] = counts.get(name, 0) + 1
+            alike = self._named.setdefault(segment.name, [])
+            alike.append(segment)
+            segment.index = len(alike)
             self.segments.append(segment)
 
     @property
@@ -249,10 +267,11 @@ class Message:
                 raise BadSegment("The frame holds more than one message.", location=segment.location(1))
 
     def all(self, name: str) -> list[Segment]:
-        return [segment for segment in self.segments if segment.name == name]
+        return list(self._named.get(name, ()))
 
     def find(self, name: str) -> Segment | None:
-        return next((segment for segment in self.segments if segment.name == name), None)
+        alike = self._named.get(name)
+        return alike[0] if alike else None
 
     def get(self, path: str) -> str:
         """ "PID-5.1", "OBR-4", "PID-3[2].4.1": the value in the first segment of that name, or ""."""
@@ -260,11 +279,12 @@ class Message:
         segment = self.find(name)
         if segment is None:
             return ""
+        if repetition == 1:
+            return segment.get(field, component, sub)
         found = segment.repetitions(field)
         return found[repetition - 1].get(component, sub) if repetition <= len(found) else ""
 
 
-_LINE_END = re.compile(r"[\r\n]+")
 _SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}")
 _PATH = re.compile(r"([A-Z][A-Z0-9]{2})-(\d+)(?:\[(\d+)\])?(?:\.(\d+))?(?:\.(\d+))?")
 
@@ -290,20 +310,29 @@ def decode(value: str, separators: Separators = STANDARD) -> str:
     """Undo escapes. Formatting commands become line breaks or spaces; an unknown escape stays as sent."""
     if not separators.escape or separators.escape not in value:
         return value
-    pattern, simple = _escapes(separators)
-
-    def meaning(match: re.Match[str]) -> str:
-        code = match.group(1)
-        known = simple.get(code)
-        return known if known is not None else _meaning(code, match.group())
-
-    return pattern.sub(meaning, value)
+    simple = _escapes(separators)
+    mark = separators.escape
+    pieces = value.split(mark)
+    out = [pieces[0]]
+    at, last = 1, len(pieces) - 1
+    while at < last:
+        code = pieces[at]
+        if code:
+            known = simple.get(code)
+            out += (known if known is not None else _meaning(code, f"{mark}{code}{mark}"), pieces[at + 1])
+            at += 2
+        else:
+            # Two marks with nothing between them: the first stands for itself, the second may begin a code.
+            out.append(mark)
+            at += 1
+    if at == last:
+        out += (mark, pieces[last])
+    return "".join(out)
 
 
 @lru_cache(maxsize=16)
-def _escapes(separators: Separators) -> tuple[re.Pattern[str], dict[str, str]]:
-    mark = re.escape(separators.escape)
-    simple = {
+def _escapes(separators: Separators) -> dict[str, str]:
+    return {
         "F": separators.field,
         "S": separators.component,
         "T": separators.sub or "&",
@@ -313,7 +342,6 @@ def _escapes(separators: Separators) -> tuple[re.Pattern[str], dict[str, str]]:
         "N": "",
         ".br": "\n",
     }
-    return re.compile(f"{mark}([^{mark}]+){mark}"), simple
 
 
 _COMMAND = re.compile(r"\.(br|sp|in|ti|fi|nf|ce|sk)\s*([+-]?\d{0,4})", re.IGNORECASE)

@@ -155,7 +155,7 @@ def person_name(names: list[Repetition]) -> PersonName:
 def _groups(name: Repetition) -> list[tuple[str, ...]]:
     """family, given, middle, suffix, prefix of each group; XPN order (FIX-11)."""
     parts = [name] if "=" not in name.raw else [
-        Repetition(raw, name.separators, name.location) for raw in name.raw.split("=")
+        name.part(raw) for raw in name.raw.split("=")
     ]  # fmt: skip
     return [tuple(part.get(component) for component in range(1, 6)) for part in parts]
 
