@@ -14,18 +14,21 @@ from ris.accounts.doors import UserRequest, needs
 from ris.accounts.models import Role, User
 from ris.accounts.permissions import allowed
 from ris.audit.trail import record_access
+from ris.core.errors import BadValue, MissingData
 from ris.core.formats import local, today
 from ris.core.pages import is_live, see_other, unchanged
 from ris.department.models import Modality
 from ris.desk import chart
 from ris.desk.search import Results, search
 from ris.orders.access import order_for
-from ris.orders.forms import CANCEL_REASONS, SIDES, TRANSPORT, ReasonForm
+from ris.orders.actions import change_procedure, request_again
+from ris.orders.forms import CANCEL_REASONS, SIDES, TRANSPORT, MatchForm, ReasonForm
 from ris.orders.states import OrderStatus, Priority
 from ris.orders.worklists import ALL_SHOWN, VIEWS, counts, missing, order_list, version
 from ris.patients.access import patient_for
 from ris.patients.actions import survivor
-from scheduling.actions import cancel_order
+from ris.patients.merge_actions import merges_of
+from scheduling.actions import cancel_order, replace_order
 from scheduling.models import Appointment
 from scheduling.states import PENDING
 
@@ -67,6 +70,7 @@ def _may(user: User) -> dict[str, bool]:
         "chart": allowed(user, "patient.view"),
         "register": allowed(user, "patient.register"),
         "edit": allowed(user, "patient.update"),
+        "merge": allowed(user, "patient.merge"),
         "exam": allowed(user, "exam.view"),
         "report": allowed(user, "report.view"),
         "drafts": set(user.roles) != {Role.REFERRER} and allowed(user, "report.view"),
@@ -92,6 +96,7 @@ def patient(request: UserRequest, pk: int) -> HttpResponse:
         "timeline": chart.timeline(page.object_list, request.GET.get("m", "")),
         "page": page,
         "visits": found.visits.select_related("attending").order_by("-pk")[:10],
+        "merges": merges_of(found),
         "may": _may(request.user),
         "today": today(),
     }
@@ -166,6 +171,9 @@ def order(request: UserRequest, pk: int) -> HttpResponse:
         "can_release": found.status == OrderStatus.HELD and may["change"],
         "can_cancel": may["cancel"] and found.flow.allows(found.status, OrderStatus.CANCELLED),
         "can_change": found.status in {OrderStatus.REQUESTED, OrderStatus.HELD, OrderStatus.SCHEDULED} and may["change"],
+        "can_edit": may["change"] and not found.flow.is_final(found.status),
+        "can_replace": may["change"] and (found.flow.allows(found.status, OrderStatus.CANCELLED) or found.status in _BEGUN),
+        "family": chart.family(found),
         "can_match": unknown and found.status in {OrderStatus.REQUESTED, OrderStatus.HELD} and may["match"],
         "planned": planned[0] if planned else "", "transport": dict(TRANSPORT).get(found.transport, found.transport),
         "ways": [("in", "Messages in"), ("out", "Messages out")],
@@ -175,6 +183,37 @@ def order(request: UserRequest, pk: int) -> HttpResponse:
 
 def _in_schedule(appointment: Appointment) -> str:
     return f"/schedule/{local(appointment.starts_at).date().isoformat()}#appt-{appointment.pk}"
+
+
+@needs("order.change")
+@require_http_methods(["GET", "HEAD", "POST"])
+def other_exam(request: UserRequest, pk: int) -> HttpResponse:
+    """Another exam than asked: before the start a new order takes the place of this one, after it the exam changes."""
+    found = order_for(request.user, pk)
+    begun = found.status in _BEGUN
+    form = MatchForm(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        kind, side = form.cleaned_data["procedure"], form.cleaned_data["side"]
+        try:
+            if begun:
+                change_procedure(found.procedures.all()[0], kind, side=side, by=request.user)
+            else:
+                found = replace_order(found, request_again(found, kind, side=side), by=request.user)
+        except (BadValue, MissingData) as problem:
+            form.add_error("side" if problem.location == "side" else None, problem.message)
+        else:
+            return see_other(request, reverse("order", args=[found.pk]), f"The exam is {kind.name}")
+    effect = (
+        "The images, the report and the charge will be of the exam you pick."
+        if begun
+        else "This order is cancelled; a new one takes its place, and its time where that fits."
+    )
+    context = {"heading": "Another exam", "order": found, "form": form, "sides": SIDES, "effect": effect,
+               "act": "Change the exam" if begun else "Replace the order"}  # fmt: skip
+    return render(request, "orders/exam.html", context, status=422 if form.is_bound else 200)
+
+
+_BEGUN = {OrderStatus.IN_PROGRESS, OrderStatus.PERFORMED}
 
 
 @needs("order.cancel")

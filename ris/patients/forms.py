@@ -100,3 +100,41 @@ class RegisterForm(PatientForm):
 class EditForm(PatientForm):
     #: The version of the record that the person saw.
     version = forms.IntegerField(widget=forms.HiddenInput)
+
+
+class UnmergeForm(forms.Form):
+    reason = forms.CharField(
+        label="Why the records are of two people",
+        max_length=200,
+        error_messages={"required": "Say why the merge is taken back."},
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
+class MergeForm(forms.Form):
+    """`stays` is the record whose name remains; its birth year is typed, so that nobody merges by habit."""
+
+    birth_year = forms.CharField(
+        label="Birth year of the record that stays",
+        max_length=4,
+        error_messages={"required": "Type the birth year of the record that stays."},
+        widget=forms.TextInput(attrs={"autocomplete": "off", "inputmode": "numeric"}),
+    )
+    reason = forms.CharField(
+        label="How it is known that they are one person",
+        max_length=200,
+        error_messages={"required": "Say how it is known that they are one person."},
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, stays: Patient, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._year = stays.birth_date[:4]
+        if not self._year:
+            del self.fields["birth_year"]
+
+    def clean_birth_year(self) -> str:
+        typed = str(self.cleaned_data["birth_year"]).strip()
+        if typed != self._year:
+            raise forms.ValidationError("That is not the birth year of the record that stays. Compare again.")
+        return typed

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, models, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from ris.accounts.models import User
@@ -321,9 +321,10 @@ def note_link(patient: Patient, other: Patient, *, linked: bool, by: User) -> No
 
 
 def merges_of(patient: Patient) -> QuerySet[Merge]:
-    """The merges that stand in which the record took part, newest first."""
+    """The merges that stand by which other records have come to be this one, newest first."""
     return (
-        Merge.objects.filter(Q(survivor=patient) | Q(retired=patient), undone_at=None)
-        .select_related("retired", "survivor", "by")
+        Merge.objects.filter(retired__merged_into=patient, undone_at=None)
+        .select_related("retired", "by")
+        .prefetch_related("retired__identifiers")
         .order_by("-at")
     )

@@ -392,7 +392,7 @@ def test_accounts_visits_and_numbers_are_put_right() -> None:
     order = make_order(named("2"), visit=visit("V2"))
     appointment = make_appointment(order)
     rossi = pid("2", "ROSSI^CARLA", "19550505", "ACC3")
-    told = [
+    told: list[tuple[str, tuple[str, ...], Callable[[], bool]]] = [
         ("A41", (rossi, "MRG|2^^^HOSP||ACC2"), lambda: visit("V2").account == "ACC3"),
         ("A35", (rossi.replace("ACC3", "ACC4"), "MRG|||ACC3"), lambda: visit("V2").account == "ACC4"),
         ("A50", (rossi, "MRG|2^^^HOSP||||V2^^^HOSP", pv1("O", number="V22")), lambda: visit("V22").patient == named("2")),

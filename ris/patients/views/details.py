@@ -17,7 +17,7 @@ from ris.core.pages import see_other
 from ris.department.models import Facility
 from ris.events.models import Event
 from ris.patients.access import patient_for
-from ris.patients.actions import NewIdentifier, NewPatient, register_patient, survivor, update_patient
+from ris.patients.actions import NewIdentifier, NewPatient, living, register_patient, update_patient
 from ris.patients.forms import EditForm, PatientForm, RegisterForm
 from ris.patients.models import Patient
 from ris.patients.search import likely_same, parse
@@ -119,7 +119,9 @@ def similar(request: UserRequest) -> HttpResponse:
 def edit(request: UserRequest, pk: int) -> HttpResponse:
     patient = patient_for(request.user, pk)
     if patient.merged_into is not None:
-        return HttpResponseRedirect(reverse("patient_edit", args=[survivor(patient).pk]))
+        if request.method == "POST":
+            return _merged_meanwhile(request, patient)
+        return HttpResponseRedirect(reverse("patient_edit", args=[living(patient).pk]))
     if request.method != "POST":
         return _edit_page(request, patient, EditForm(initial=_values(patient)))
     form = EditForm(request.POST)
@@ -132,6 +134,8 @@ def edit(request: UserRequest, pk: int) -> HttpResponse:
     except Conflict:
         # Their values stay in the record, mine in the form; saving again keeps mine.
         patient.refresh_from_db()
+        if patient.merged_into is not None:
+            return _merged_meanwhile(request, patient)
         sent = request.POST.copy()
         sent["version"] = str(patient.version)
         form.data = sent
@@ -142,15 +146,22 @@ def edit(request: UserRequest, pk: int) -> HttpResponse:
     return see_other(request, _page(patient), "Saved")
 
 
+def _merged_meanwhile(request: UserRequest, patient: Patient) -> HttpResponse:
+    """Nothing is saved; what was typed stays on the page, beside the way to the record that counts now."""
+    form = EditForm(request.POST)
+    return _edit_page(request, patient, form, status=409, conflict=None, stays=living(patient))
+
+
 def _values(patient: Patient) -> dict[str, Any]:
     columns = (*_NAME, *_DETAILS, "birth_date", "sex", "version")
     return {column: getattr(patient, column) for column in columns}
 
 
 def _edit_page(
-    request: UserRequest, patient: Patient, form: EditForm, *, status: int = 200, conflict: object = None
-) -> HttpResponse:
-    context = {"patient": patient, "form": form, "conflict": conflict}
+    request: UserRequest, patient: Patient, form: EditForm, *, status: int = 200, conflict: object = None,
+    stays: Patient | None = None,
+) -> HttpResponse:  # fmt: skip
+    context = {"patient": patient, "form": form, "conflict": conflict, "stays": stays}
     return render(request, "patients/edit.html", context, status=status)
 
 
