@@ -22,8 +22,8 @@ class ChargeSerializer(serializers.ModelSerializer[Charge]):
     class Meta:
         model = Charge
         fields = [
-            "id", "exam", "procedure", "accession_number", "patient", "component", "code", "amount", "currency", "status",
-            "status_at", "captured_at", "reason", "version",
+            "id", "exam", "procedure", "accession_number", "patient", "component", "code", "modifiers", "amount", "currency",
+            "status", "status_at", "captured_at", "sent_at", "sent_as", "reason", "version",
         ]  # fmt: skip
 
 

@@ -225,9 +225,13 @@ class Delivery:
 
 
 def _take_late(answer: Answer) -> bool:
-    return bool(
-        engine.answered_later(answer.control_id, code=answer.code, answer=answer.raw, text=answer.text)
-    )
+    with transaction.atomic():
+        message = engine.answered_later(
+            answer.control_id, code=answer.code, answer=answer.raw, text=answer.text
+        )
+        if message is not None:
+            answers.accepted(message, answer.code)
+    return message is not None
 
 
 def _wait(endpoint: Endpoint, failures: int) -> timedelta:
@@ -253,7 +257,7 @@ def _answered(endpoint: Endpoint, message: OutboundMessage, answer: Answer) -> b
     with transaction.atomic():
         settled = engine.mark_accepted(message, code=answer.code, answer=answer.raw)
         if settled:
-            answers.accepted(message)
+            answers.accepted(message, answer.code)
     if settled and not answer.type.startswith("ACK"):
         # ORR^O02 answers an order with more than a code: what it says is applied like any message.
         receiver.take_reply(answer.raw, endpoint)

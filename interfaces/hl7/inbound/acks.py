@@ -1,6 +1,7 @@
 """ACK as a message of its own: the application's answer in enhanced mode (HL7 2.5.1 2.9.3.1)."""
 
 from interfaces import engine
+from interfaces.hl7 import answers
 from interfaces.hl7.er7 import Message
 from interfaces.hl7.line import NoAnswer, answer_of
 from interfaces.hl7.reading import Context, Outcome
@@ -16,4 +17,5 @@ def answer(message: Message, context: Context) -> Outcome:
     answered = engine.answered_later(said.control_id, code=said.code, answer=said.raw, text=said.text)
     if answered is None:
         raise NotFound("We have sent no message under this control id.", location="MSA-2")
+    answers.accepted(answered, said.code)
     return Outcome(patient=answered.patient, accession_number=answered.accession_number)
