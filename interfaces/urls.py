@@ -22,6 +22,7 @@ urlpatterns = [
     path("interfaces/cases/<int:pk>", cases.case_page, name="case"),
     path("interfaces/cases/<int:pk>/find", cases.find, name="case_find"),
     path("interfaces/cases/<int:pk>/match", cases.match, name="case_match"),
+    path("interfaces/cases/<int:pk>/apply", cases.apply, name="case_apply"),
     path("interfaces/cases/<int:pk>/read-again", cases.read_again, name="case_read_again"),
     path("interfaces/cases/<int:pk>/take", cases.take, name="case_take"),
     path("interfaces/cases/<int:pk>/release", cases.release, name="case_release"),

@@ -12,13 +12,14 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from interfaces import actions, cases, causes, effects, worklists
 from interfaces.access import case_for
 from interfaces.forms import NoteForm, ReasonForm
+from interfaces.hl7 import held
 from interfaces.models import Case, CaseKind, CaseStatus, OutboundMessage
 from interfaces.states import InboundState
 from interfaces.views.alarms import banner
 from ris.accounts.doors import UserRequest, needs
 from ris.accounts.permissions import allowed
 from ris.audit.trail import record_access
-from ris.core.errors import BadValue, IllegalTransition, MissingData, NotFound
+from ris.core.errors import BadValue, Conflict, IllegalTransition, MissingData, NotFound
 from ris.core.pages import is_live, see_other, unchanged
 from ris.orders.models import Order
 from ris.patients.models import Patient
@@ -79,6 +80,7 @@ def _page(request: UserRequest, case: Case, *, problem: str = "") -> HttpRespons
         "refused": refused, "url": _url(case), "note": NoteForm(initial={"note": case.note}),
         "may_act": allowed(request.user, "case.settle") and is_open,
         "may_read": allowed(request.user, "message.act") and is_open and refused,
+        "may_apply": allowed(request.user, "case.settle") and is_open and case.kind in held.HELD,
         "match": is_open and refused and _MATCHES.get(CaseKind(case.kind), ""),
         "way_out": _way_out(case, request) if is_open else None,
         "effects": effects.of(message, request.user) if message else [],
@@ -102,9 +104,15 @@ def _way_out(case: Case, request: UserRequest) -> tuple[str, str] | None:
         CaseKind.UNKNOWN_EXAM: ("/orders?view=codes", "Match the exam code", "order.map_procedure"),
         CaseKind.UNKNOWN_CODE: (_partner(case), "Map the code for this partner", "endpoint.change"),
         CaseKind.WRONG_FACILITY: (_partner(case), "Open the partner's settings", "endpoint.change"),
+        CaseKind.SIGNED_REPORT: (_patient(case), "Open the patient", "patient.view"),
+        CaseKind.DELETION: (_patient(case), "Open the patient", "patient.view"),
     }
     found = pages.get(CaseKind(case.kind))
     return (found[0], found[1]) if found and found[0] and allowed(request.user, found[2]) else None
+
+
+def _patient(case: Case) -> str:
+    return f"/p/{case.patient_id}" if case.patient_id else ""
 
 
 def _partner(case: Case) -> str:
@@ -156,6 +164,18 @@ def _told(request: UserRequest, case: Case, message: int, done: bool, error: str
     found = worklists.inbound().filter(pk=message).first()
     said = effects.records_of(effects.events_of(found)) if found else ""
     return see_other(request, reverse("case", args=[case.pk]), f"Applied: {said}" if said else "Applied")
+
+
+@require_POST
+@needs("case.settle")
+def apply(request: UserRequest, pk: int) -> HttpResponse:
+    """Do what an accepted message asks for and was not done by itself (`held`)."""
+    case = case_for(request.user, pk)
+    try:
+        held.apply_case(case, by=request.user)
+    except (Conflict, MissingData, BadValue) as refused:
+        return _page(request, case, problem=refused.message)
+    return see_other(request, reverse("case", args=[pk]), "Applied")
 
 
 @require_POST

@@ -166,6 +166,7 @@ ROWS: dict[str, str | tuple[str, str]] = {
     "ANY /interfaces/bench": "message.reveal",
     "ANY /interfaces/cases": "message.view",
     "ANY /interfaces/cases/<int:pk>": "message.view",
+    "ANY /interfaces/cases/<int:pk>/apply": "case.settle",
     "ANY /interfaces/cases/<int:pk>/dismiss": "case.settle",
     "ANY /interfaces/cases/<int:pk>/find": "case.settle",
     "ANY /interfaces/cases/<int:pk>/match": "case.settle",
