@@ -131,10 +131,13 @@ def _close(pk: int, note: str, *, by: User) -> int:
 
 @transaction.atomic
 def solve_case(case: Case, note: str, *, by: User) -> None:
-    """A person has done what the message asked for, or had it applied."""
+    """A person has had applied what the message asked for; the case closes in that person's name, even where
+    the message itself has just closed it."""
     require(by, "case.settle")
-    if _close(case.pk, note[:300], by=by):
-        record_access(by, "case.solved", patient=case.patient_id, subject=f"case:{case.pk}", reason=note)
+    Case.objects.filter(pk=case.pk).exclude(status=CaseStatus.DISMISSED).update(
+        status=CaseStatus.SOLVED, closed_at=timezone.now(), closed_by=by, note=note[:300]
+    )
+    record_access(by, "case.solved", patient=case.patient_id, subject=f"case:{case.pk}", reason=note)
 
 
 @transaction.atomic

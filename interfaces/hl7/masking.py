@@ -94,7 +94,7 @@ def lines(raw: bytes, *, show: bool) -> list[Line]:
 
 
 def _line(line: str, separators: Separators, *, show: bool) -> Line:
-    name = line[:3].upper()
+    name = line.split(separators.field, 1)[0].upper()
     if not show and not _NAME.fullmatch(name):
         return Line("", MASK)  # half of a field: it may be anything
     if not show and name != "MSH":
