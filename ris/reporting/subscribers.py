@@ -1,9 +1,12 @@
-"""What the reading hears of itself: a released text gets its document."""
+"""What the reading hears of itself: a released text gets its document; and what it says to others' plans."""
 
 from ris.events.models import Event
 from ris.events.outbox import subscriber
+from ris.patients.merge_actions import objects_to_unmerge
+from ris.patients.models import Merge
 from ris.reporting.documents import pdf_for
 from ris.reporting.models import ReportPart
+from ris.reporting.states import ENDED
 
 
 @subscriber(
@@ -12,3 +15,14 @@ from ris.reporting.models import ReportPart
 )
 def make_document(event: Event) -> None:
     pdf_for(ReportPart.objects.select_related("report", "author").get(pk=event.facts["part"]))
+
+
+@objects_to_unmerge
+def released_for_the_survivor(merge: Merge) -> str:
+    """A released text names its patient: it cannot become another person's."""
+    parts = ReportPart.objects.filter(
+        report__reported__exam__order__in=merge.moved.get("orders.Order", []), patient=merge.survivor
+    ).exclude(report__status__in=ENDED)
+    if parts.exists():
+        return "A report that came with this merge has since been released for the surviving record. Withdraw it first."
+    return ""
