@@ -152,23 +152,28 @@ def header_of(raw: bytes, message: Message | None) -> Header:
         if line[:3] in ("BHS", "FHS"):
             return _header_of_batch(Segment(line, separators, 1))
         msh, evn = Segment(line, separators, 1), None
+
+    def said(field: int, component: int = 1) -> str:
+        # No store and no line takes a NUL, and no name holds another control character.
+        return er7.printable(msh.get(field, component))
+
     try:
-        trigger = msh.get(9, 2)
+        trigger = said(9, 2)
         if not trigger and evn is not None:
             # Before 2.3 the event stood in EVN-1 only.
-            trigger = evn.get(1)
-        accept, application = msh.get(15).upper(), msh.get(16).upper()
+            trigger = er7.printable(evn.get(1))
+        accept, application = said(15).upper(), said(16).upper()
         return Header(
             sending_application=msh.restated(3)[:250],
             sending_facility=msh.restated(4)[:250],
             receiving_application=msh.restated(5)[:250],
             receiving_facility=msh.restated(6)[:250],
-            type=msh.get(9)[:20].upper(),
+            type=said(9)[:20].upper(),
             trigger=trigger[:20].upper(),
-            control_id=msh.get(10)[:200],
-            processing_id=msh.get(11)[:10].upper(),
-            version=msh.get(12)[:20],
-            sequence=msh.get(13)[:20],
+            control_id=said(10)[:200],
+            processing_id=said(11)[:10].upper(),
+            version=said(12)[:20],
+            sequence=said(13)[:20],
             accept_ack=accept if accept in _CONDITIONS else "",
             application_ack=application if application in _CONDITIONS else "",
         )

@@ -128,12 +128,20 @@ class Segment:
 
     def get(self, field: int, component: int = 1, sub: int = 1) -> str:
         raw = self._fields[field] if field < len(self._fields) else ""
-        # Most of what is asked for is not there.
-        return self.first(field).get(component, sub) if raw else ""
+        if not raw:
+            return ""
+        marks = self.separators
+        if component == sub == 1 and not (
+            marks.component in raw or marks.repetition in raw or (marks.escape or "\0") in raw
+            or (marks.sub or "\0") in raw
+        ):  # fmt: skip
+            # Most fields are one plain value.
+            return "" if raw == DELETE else raw.strip()
+        return self.first(field).get(component, sub)
 
     def restated(self, field: int) -> str:
         """The raw field with the standard separators, for echoing it in an answer: nothing that could end a frame."""
-        raw = _CONTROLS.sub("", self.raw(field))
+        raw = printable(self.raw(field))
         if self.separators.plain or not raw:
             return raw
         return "~".join(
@@ -256,6 +264,8 @@ class Message:
 
         Raises BadSegment. A short report or a second MSH in one frame must not pass (MLLP-17).
         """
+        if len(self._named["MSH"]) == 1 and all(map(_SEGMENT_NAME.fullmatch, self._named)):
+            return
         for position, segment in enumerate(self.segments, 1):
             if not _SEGMENT_NAME.fullmatch(segment.name):
                 raise BadSegment(
@@ -310,29 +320,31 @@ def decode(value: str, separators: Separators = STANDARD) -> str:
     """Undo escapes. Formatting commands become line breaks or spaces; an unknown escape stays as sent."""
     if not separators.escape or separators.escape not in value:
         return value
-    simple = _escapes(separators)
+    pattern, simple = _escapes(separators)
     mark = separators.escape
+
+    def meaning(code: str) -> str:
+        known = simple.get(code)
+        return known if known is not None else _meaning(code, f"{mark}{code}{mark}")
+
     pieces = value.split(mark)
-    out = [pieces[0]]
-    at, last = 1, len(pieces) - 1
-    while at < last:
-        code = pieces[at]
-        if code:
-            known = simple.get(code)
-            out += (known if known is not None else _meaning(code, f"{mark}{code}{mark}"), pieces[at + 1])
-            at += 2
-        else:
-            # Two marks with nothing between them: the first stands for itself, the second may begin a code.
-            out.append(mark)
-            at += 1
-    if at == last:
-        out += (mark, pieces[last])
-    return "".join(out)
+    if len(pieces) % 2 == 0:
+        # The last mark begins nothing.
+        tail = pieces.pop()
+        pieces[-1] = f"{pieces[-1]}{mark}{tail}"
+    codes = pieces[1::2]
+    if "" in codes:
+        # Two marks with nothing between them: the second may begin a code.
+        return pattern.sub(lambda found: meaning(found.group(1)), value)
+    meanings = {code: meaning(code) for code in set(codes)}
+    pieces[1::2] = [meanings[code] for code in codes]
+    return "".join(pieces)
 
 
 @lru_cache(maxsize=16)
-def _escapes(separators: Separators) -> dict[str, str]:
-    return {
+def _escapes(separators: Separators) -> tuple[re.Pattern[str], dict[str, str]]:
+    mark = re.escape(separators.escape)
+    simple = {
         "F": separators.field,
         "S": separators.component,
         "T": separators.sub or "&",
@@ -342,6 +354,7 @@ def _escapes(separators: Separators) -> dict[str, str]:
         "N": "",
         ".br": "\n",
     }
+    return re.compile(f"{mark}([^{mark}]+){mark}"), simple
 
 
 _COMMAND = re.compile(r"\.(br|sp|in|ti|fi|nf|ce|sk)\s*([+-]?\d{0,4})", re.IGNORECASE)
@@ -371,16 +384,24 @@ def _meaning(code: str, sent: str) -> str:
     return ""
 
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def printable(value: str) -> str:
+    """Without control characters."""
+    return _CONTROLS.sub("", value)
+
+
 _ENCODE = str.maketrans(
     {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\n": "\\.br\\"}
 )
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def encode(value: str) -> str:
     """Escape a value for sending. No value can end its field, its segment or the frame."""
     value = value.replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROLS.sub("", value).translate(_ENCODE)
+    return _NOT_TEXT.sub("", value).translate(_ENCODE)
 
 
 #: A field to send: a plain value, components, or components with subcomponents.
