@@ -179,6 +179,8 @@ _HAPPENED = {
     "order.cancelled": "Cancelled",
     "order.discontinued": "Discontinued",
     "order.procedure_mapped": "Exam code matched",
+    "order.procedure_changed": "Another exam done",
+    "order.numbered": "Numbered by the placer",
     "appointment.booked": "Booked",
     "appointment.rescheduled": "Moved to another time",
     "appointment.cancelled": "Booking cancelled",
@@ -215,6 +217,14 @@ _FIELDS = {
     "wanted_at": "wanted day",
     "callback_phone": "phone to call back",
 }
+
+
+def family(order: Order) -> list[tuple[str, Order]]:
+    """(how it belongs to this one, the other order)."""
+    found = [("Part of", order.parent), ("In the place of", order.replaces)]
+    later = Order.objects.filter(replaces=order).first()
+    known = [(words, one) for words, one in [*found, ("Replaced by", later)] if one is not None]
+    return [*known, *(("Has the part", child) for child in order.children.order_by("pk"))]
 
 
 @dataclass(frozen=True)

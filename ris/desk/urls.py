@@ -19,5 +19,6 @@ urlpatterns = [
     path("p/<int:pk>/access-log", views.access_log, name="access_log"),
     path("orders", views.orders, name="orders"),
     path("orders/<int:pk>", views.order, name="order"),
+    path("orders/<int:pk>/exam", views.other_exam, name="order_exam"),
     path("orders/<int:pk>/cancel", views.cancel, name="order_cancel"),
 ]

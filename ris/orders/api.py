@@ -37,7 +37,8 @@ class OrderSerializer(serializers.ModelSerializer[Order]):
         fields = [
             "id", "accession_number", "placer_order_number", "placer_authority", "source", "status", "status_at", "priority",
             "patient", "facility", "visit", "ordering", "reason", "clinical_info", "ordered_at", "wanted_at", "transport",
-            "callback_phone", "hold_reason", "cancel_reason", "version", "procedures",
+            "transport_arranged", "callback_phone", "answers", "diagnoses", "weight_kg", "height_m", "parent", "replaces",
+            "hold_reason", "cancel_reason", "version", "procedures",
         ]  # fmt: skip
 
 

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.conf import settings
 
-from ris.core.formats import parse_day, today
+from ris.core.formats import local, parse_day, today
 from ris.department.models import Facility, Laterality, Practitioner, ProcedureType
-from ris.orders.models import Side
+from ris.orders.models import Order, Side
 from ris.orders.states import Priority
 from ris.orders.worklists import find_exams, find_practitioners
 
@@ -108,15 +108,7 @@ class OrderForm(forms.Form):
 
     def clean_wanted(self) -> datetime | None:
         """The end of the day by which the exam is wanted."""
-        text = self.cleaned_data["wanted"]
-        if not text:
-            return None
-        day = parse_day(text)
-        if day is None:
-            raise forms.ValidationError("Type a day like 22 11, 22-Nov-2026 or +3d.")
-        if day < today():
-            raise forms.ValidationError("Wanted by must be today or later.")
-        return datetime.combine(day, time(23, 59), ZoneInfo(settings.RIS_FACILITY_TZ))
+        return _end_of(self.cleaned_data["wanted"])
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
@@ -130,10 +122,66 @@ class OrderForm(forms.Form):
         return data
 
 
+def _end_of(text: str) -> datetime | None:
+    if not text:
+        return None
+    day = parse_day(text)
+    if day is None:
+        raise forms.ValidationError("Type a day like 22 11, 22-Nov-2026 or +3d.")
+    if day < today():
+        raise forms.ValidationError("Wanted by must be today or later.")
+    return datetime.combine(day, time(23, 59), ZoneInfo(settings.RIS_FACILITY_TZ))
+
+
 def _which(what: str, text: str, many: int) -> str:
     if many:
         return f"{many} fit “{text}”. Pick one."
     return f"No {what} matches “{text}”. Try fewer letters." if text else f"Pick the {what}."
+
+
+class ChangeForm(forms.Form):
+    """What of a request may change without making it another exam."""
+
+    reason = forms.CharField(label="Reason", max_length=500, widget=forms.Textarea(attrs={"rows": 2}))
+    clinical_info = forms.CharField(
+        label="Clinical information",
+        required=False,
+        max_length=4000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+    priority = forms.ChoiceField(choices=Priority.choices, widget=forms.RadioSelect)
+    wanted = forms.CharField(
+        label="Wanted by",
+        required=False,
+        widget=forms.TextInput(attrs={"data-date": "", "autocomplete": "off"}),
+    )
+    transport = forms.ChoiceField(choices=TRANSPORT, required=False)
+    #: The state of the order that the person saw.
+    version = forms.IntegerField(widget=forms.HiddenInput)
+
+    def __init__(self, order: Order, data: Any = None) -> None:
+        shown = local(order.wanted_at).date().strftime("%d-%b-%Y") if order.wanted_at else ""
+        super().__init__(
+            data,
+            initial={
+                "reason": order.reason, "clinical_info": order.clinical_info, "priority": order.priority,
+                "wanted": shown, "transport": order.transport, "version": order.version,
+            },
+        )  # fmt: skip
+        self._wanted = (shown, order.wanted_at)
+
+    def clean_wanted(self) -> datetime | None:
+        """Unchanged it keeps its hour; a new day counts to its end."""
+        text, before = self.cleaned_data["wanted"], self._wanted
+        return before[1] if text == before[0] else _end_of(text)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        return {
+            "reason": data["reason"], "clinical_info": data["clinical_info"], "priority": data["priority"],
+            "wanted_at": data["wanted"], "transport": data["transport"],
+        }  # fmt: skip
 
 
 class ReasonForm(forms.Form):

@@ -15,7 +15,7 @@ from ris.core.pages import see_other, toast
 from ris.department.models import Facility, ProcedureType
 from ris.orders import actions
 from ris.orders.access import order_for, patient_to_order_for
-from ris.orders.forms import HOLD_REASONS, SIDES, MatchForm, OrderForm, ReasonForm
+from ris.orders.forms import HOLD_REASONS, SIDES, ChangeForm, MatchForm, OrderForm, ReasonForm
 from ris.orders.models import Order, RequestedProcedure
 from ris.orders.worklists import done_lately, find_exams, find_practitioners, own_practitioner
 from ris.patients.models import Patient
@@ -118,6 +118,20 @@ def practitioner_search(request: UserRequest) -> HttpResponse:
 
 
 # ---- what is done to an order
+
+
+@needs("order.change")
+@require_http_methods(["GET", "HEAD", "POST"])
+def change(request: UserRequest, pk: int) -> HttpResponse:
+    """Another reason, urgency or day; another exam is a replacement."""
+    order = order_for(request.user, pk)
+    form = ChangeForm(order, request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        version = form.cleaned_data["version"]
+        actions.change_order(order, form.changes, by=request.user, version=version)
+        return see_other(request, page_of(order), "The order is changed")
+    context = {"heading": "Change the order", "order": order, "form": form}
+    return render(request, "orders/change.html", context, status=422 if form.is_bound else 200)
 
 
 @needs("order.change")
