@@ -25,9 +25,8 @@ def tell(event: Event) -> None:
 
 @subscriber(
     "interfaces.waiting_merges",
-    *("patient.registered", "patient.updated", "appointment.cancelled", "appointment.rescheduled"),
+    *("patient.registered", "patient.renumbered", "appointment.cancelled", "appointment.rescheduled"),
 )
 def merge(event: Event) -> None:
     """Somebody became known, or their time became free: what waits for them may be merged now."""
-    if event.kind != "patient.updated" or "identifiers" in event.facts["changed"]:
-        apply_waiting_merges(Patient.objects.get(pk=event.facts["patient"]))
+    apply_waiting_merges(Patient.objects.get(pk=event.facts["patient"]))

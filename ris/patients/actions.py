@@ -199,13 +199,15 @@ def update_patient(
     if at is not None:
         patient.updated_at = at
     if added:
-        changed.append("identifiers")
+        changed.append("numbers")
     if changed:
         patient.version += 1
         patient.search = search_text(patient, tuple(patient.identifiers.all()))
     patient.save()
     if changed:
         record("patient.updated", f"patient:{patient.pk}", by=by, patient=patient.pk, changed=changed)
+    if added:
+        record("patient.renumbered", f"patient:{patient.pk}", by=by, patient=patient.pk)
     return patient
 
 

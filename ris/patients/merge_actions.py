@@ -308,7 +308,8 @@ def _renumbered(patient: Patient, *, by: User) -> None:
     patient.version += 1
     patient.save(update_fields=["search", "version"])
     subject = f"patient:{patient.pk}"
-    record("patient.updated", subject, by=by, patient=patient.pk, changed=["identifiers"])
+    record("patient.updated", subject, by=by, patient=patient.pk, changed=["numbers"])
+    record("patient.renumbered", subject, by=by, patient=patient.pk)
 
 
 @transaction.atomic

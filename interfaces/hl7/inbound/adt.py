@@ -1,5 +1,7 @@
 """ADT: patients and their visits (RAD-1, RAD-12; HL7 2.5.1 3.3). Merges and the like are in `adt_identity`."""
 
+import logging
+
 from django.utils import timezone
 
 from interfaces.cases import NewCase, open_case, solve_cases
@@ -29,6 +31,8 @@ from ris.reporting.models import ReportPart
 from scheduling.actions import check_in
 from scheduling.models import Appointment
 from scheduling.states import AppointmentStatus
+
+log = logging.getLogger(__name__)
 
 #: Events that bring a patient; the others speak of one (ADT-24).
 _BRING = {"A01", "A04", "A05", "A28"}
@@ -134,6 +138,8 @@ def _person(message: Message, context: Context) -> tuple[Patient, bool]:
             inbound=context.inbound,
         )
         return known, True
+    if known.updated_at is not None and told < known.updated_at:
+        log.info("%s is older than what is known of patient %s", context.header.kind, known.pk)
     return take_news(known, new, by=context.by, at=told), False
 
 

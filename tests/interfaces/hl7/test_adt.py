@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 from hl7apy.parser import parse_message
 
@@ -21,6 +22,7 @@ from ris.orders.models import Order
 from ris.patients.actions import find_patient
 from ris.patients.merge_actions import merge_patients, unmerge_patients
 from ris.patients.models import Merge, Patient, Visit
+from scheduling.actions import cancel_appointment
 from tests.cast import person
 from tests.interfaces.hl7.samples import DATA, msh, orm
 from tests.makers import (
@@ -319,13 +321,15 @@ def test_a_merge_waits_for_its_patients() -> None:
     assert visit("V1").patient == named("1")
 
 
-def test_after_a_day_a_waiting_merge_is_a_persons() -> None:
+def test_after_a_day_a_waiting_merge_is_a_persons(client: Client) -> None:
     take(event("A40", 5, pid("1"), "MRG|2^^^HOSP"))
     Case.objects.update(opened_at=timezone.now() - timedelta(hours=25))
     two()
     relay_all()
     (case,) = cases(CaseKind.MERGE_WAITS)
-    held.apply_case(case, by=person("mona"))
+    client.force_login(person("mona"))
+    assert b"Apply" in client.get(f"/interfaces/cases/{case.pk}").content
+    assert client.post(f"/interfaces/cases/{case.pk}/apply").status_code == 303
     assert named("2") == named("1")
 
 
@@ -342,8 +346,6 @@ def test_a_merge_of_two_bookings_at_one_time_waits_for_the_desk() -> None:
     planned = make_appointment(make_order(doe), room=make_room("CT2"))
     assert take(event("A40", 5, pid("1"), "MRG|2^^^HOSP")).code == "AA"
     assert "same time" in cases(CaseKind.MERGE_WAITS)[0].sentence
-    from scheduling.actions import cancel_appointment
-
     cancel_appointment(planned, reason="Patient asked", by=person("mona"))
     relay_all()
     assert cases(CaseKind.MERGE_WAITS) == []

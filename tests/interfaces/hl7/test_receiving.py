@@ -194,7 +194,7 @@ def test_omg_carries_time_and_priority_in_tq1(line: Line) -> None:
         ("\r".join([msh("ADT^A04"), "EVN||2026", ""]), "AE", "100", "PID"),
         ("\r".join([msh("ORM^O01"), pid(), ""]), "AE", "100", "ORC"),
         ("\r".join([msh("ORM^O01"), pid(), "ORC|NW|A1^EMR", ""]), "AE", "100", "OBR"),
-        (adt("A40"), "AR", "201", "MSH-9"),
+        (adt("A40"), "AE", "100", "MRG"),
         (adt("Q99"), "AR", "201", "MSH-9"),
         ("\r".join([msh("ZZZ^Z01"), ""]), "AR", "200", "MSH-9"),
         ("\r".join([msh("ORU^R01"), ""]), "AR", "200", "MSH-9"),

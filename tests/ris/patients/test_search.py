@@ -168,8 +168,10 @@ def _fill(count: int) -> None:
         cursor.execute(
             """
             INSERT INTO patients_patient (family, given, middle, prefix, suffix, ideographic, phonetic, birth_date, sex,
-              phone, mobile, email, address, language, allergies, alerts, died_on, restricted, registered_at, version, search)
+              phone, mobile, email, address, language, allergies, alerts, died_on, restricted, registered_at, version,
+              aliases, mothers_name, race, multiple_birth, contacts, coverages, search)
             SELECT f, g, '', '', '', '', '', b, 'F', '', m, '', '', '', '', '', '', false, now(), 1,
+                   '', '', '', false, '[]', '[]',
                    ' ' || upper(f) || ' ' || upper(g) || ' ' || b || ' ' || m || ' '
             FROM (SELECT chr(65 + i %% 20) || translate(md5((i %% 400)::text),
                          '0123456789abcdef', 'aeioulnrstmkaeio') AS f,
