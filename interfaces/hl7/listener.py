@@ -6,12 +6,14 @@ for each other. Silent, slow and greedy peers cost the others nothing.
 
 import asyncio
 import logging
+import socket
 import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db import close_old_connections, connections
 
@@ -70,9 +72,12 @@ class Listener:
         receive: Receive = receiver.receive,
         limits: Limits | None = None,
         context: ssl.SSLContext | None = None,
+        shared: socket.socket | None = None,
     ) -> None:
         self._receive = receive
         self._context = context
+        #: Open already, for this process and others.
+        self._shared = shared
         self._limits = limits or Limits()
         self._peers: set[Peer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -82,8 +87,9 @@ class Listener:
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; returns the address, for port 0 the one that was free."""
+        where: dict[str, Any] = {"sock": self._shared} if self._shared else {"host": host, "port": port}
         self._server = await asyncio.start_server(
-            self._accept, host, port, limit=65536, backlog=512, ssl=self._context,
+            self._accept, **where, limit=65536, backlog=512, ssl=self._context,
             ssl_handshake_timeout=self._limits.handshake_seconds if self._context else None,
         )  # fmt: skip
         address = self._server.sockets[0].getsockname()

@@ -139,7 +139,7 @@ def bring_up(supervisor: Supervisor, addresses: dict[str, Address], seed: str, w
     # Tasks wait for partners most of the time: threads of one process, not processes.
     worker = ("worker", "--pool", "threads", "--concurrency", "8", "--without-gossip", "--without-mingle")
     web = program("web", manage, "run_web", listen=addresses["http"])
-    mllp = program("mllp", manage, "run_mllp", listen=addresses["mllp"])
+    mllp = program("mllp", manage, "run_mllp", "--processes", "2", listen=addresses["mllp"])
     secure = (
         [program("mllps", manage, "run_mllp", "--tls", listen=addresses["mllps"])]
         if "mllps" in addresses

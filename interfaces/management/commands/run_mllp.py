@@ -9,7 +9,7 @@ from django.db import connections
 
 from interfaces.hl7 import receiver, tls
 from interfaces.hl7.listener import Listener
-from interfaces.serving import serve
+from interfaces.serving import open_port, serve
 from ris.supervisor.listeners import own_address
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,10 @@ class Command(BaseCommand):
             "--tls", action="store_true", help="take only partners with a certificate (ITI-19)"
         )
 
+        parser.add_argument(
+            "--processes", type=int, default=1, metavar="N", help="processes that share the port (default: 1)"
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         host, port = own_address("mllps" if options["tls"] else "mllp", options["listen"])
         try:
@@ -36,4 +40,5 @@ class Command(BaseCommand):
         if recovered:
             log.info("%s stored messages applied after a restart", recovered)
         connections.close_all()
-        serve(lambda: Listener(context=context), host, port)
+        shared = open_port(host, port)
+        serve(lambda: Listener(context=context, shared=shared), host, port, processes=options["processes"])

@@ -108,7 +108,7 @@ class Process:
 
     def start(self) -> tuple[str, int]:
         self.process = subprocess.Popen(
-            [sys.executable, ROOT / "manage.py", "run_mllp", "--listen", "127.0.0.1:0"],
+            [sys.executable, ROOT / "manage.py", "run_mllp", "--listen", "127.0.0.1:0", "--processes", "2"],
             stdout=subprocess.PIPE, text=True, env=self.environment,
         )  # fmt: skip
         assert self.process.stdout is not None
@@ -140,7 +140,7 @@ def test_the_listener_ends_in_time_and_loses_nothing(process: Process) -> None:
         assert line.ack().code == "AA"
         began = time.monotonic()
         assert process.end(signal.SIGTERM) == 0
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 5  # what the supervisor grants
     assert InboundMessage.objects.filter(status="processed").count() == 2
 
 
