@@ -1,16 +1,21 @@
 """The engine's tables keep their rules by themselves, and its queries stay short however long the tables get."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, InternalError, connection, transaction
 from django.utils import timezone
 
-from interfaces import engine
+from interfaces import engine, worklists
 from interfaces.actions import configure_endpoint
 from interfaces.models import Endpoint, InboundMessage, OutboundMessage
 from interfaces.states import INBOUND_FLOW, OUTBOUND_FLOW, InboundState, OutboundState
+from interfaces.worklists import Wanted
 from ris.accounts.models import system_user
+from tests.makers import make_patient
 
 pytestmark = pytest.mark.django_db
 
@@ -91,11 +96,87 @@ def test_an_earlier_open_message_holds_back_its_key_alone(partner: Endpoint) -> 
     assert due == free
 
 
+def explained(statement: str, *values: Any) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {statement}", values)
+        return "\n".join(row[0] for row in cursor.fetchall())
+
+
 def plan(statement: str, *values: Any) -> str:
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE interfaces_outboundmessage, interfaces_inboundmessage")
-        cursor.execute(f"EXPLAIN {statement}", values)
-        return "\n".join(row[0] for row in cursor.fetchall())
+    return explained(statement, *values)
+
+
+_MANY = 50_000
+_FILL_IN = """
+INSERT INTO interfaces_inboundmessage (endpoint_id, received_at, stored_on, peer, digest, sender, control_id, type,
+    status, attempts, ack_code, repeats, control_id_reused, error_code, error_location, error_text, accession_number)
+SELECT %(endpoint)s, now() - n * interval '1 minute', now(), '', int4send(n), 'EMR|HOSP', 'C' || n,
+    (ARRAY['ADT^A08', 'ORM^O01', 'ORU^R01', 'SIU^S12'])[1 + n %% 4],
+    CASE WHEN n %% 500 = 0 THEN 'rejected' ELSE 'processed' END,
+    1, 'AA', 0, false, '', '', CASE WHEN n %% 500 = 0 THEN 'The exam code X' || n || ' is unknown.' ELSE '' END,
+    CASE WHEN n %% 4 = 1 THEN 'A' || n ELSE '' END
+FROM generate_series(1, %(many)s) n
+"""
+_FILL_OUT = """
+INSERT INTO interfaces_outboundmessage (endpoint_id, created_at, stored_on, purpose, type, key, control_id, status,
+    attempts, refusals, next_attempt_at, ack_code, error_class, error_text, note, accession_number)
+SELECT %(endpoint)s, now() - n * interval '1 minute', now(), 'test',
+    (ARRAY['ORM^O01', 'ORU^R01', 'SIU^S12', 'DFT^P03'])[1 + n %% 4],
+    'A' || n, 'C' || n, CASE WHEN n %% 500 = 0 THEN 'rejected' ELSE 'accepted' END, 1, 0, now(), 'AA', '',
+    CASE WHEN n %% 500 = 0 THEN 'The exam code X' || n || ' is unknown.' ELSE '' END, '', 'A' || n
+FROM generate_series(1, %(many)s) n
+"""
+
+
+def test_every_way_to_search_messages_has_its_index(partner: Endpoint) -> None:
+    """Patient, accession, control id, type, time, state and words of the error, among 50,000 each way."""
+    known = make_patient()
+    with connection.cursor() as cursor:
+        for fill in (_FILL_IN, _FILL_OUT):
+            cursor.execute(fill, {"endpoint": partner.pk, "many": _MANY})
+        cursor.execute("ANALYZE interfaces_outboundmessage, interfaces_inboundmessage")
+    now = timezone.now()
+    number = known.identifiers.get().value
+    ways = [
+        Wanted(text=number), Wanted(text="A 1001"), Wanted(text="C777"), Wanted(text="code X1500"),
+        Wanted(type="ORU^R01"), Wanted(type="ORU"), Wanted(since=now - timedelta(hours=2)), Wanted(status="rejected"),
+        Wanted(since=now - timedelta(days=9), until=now - timedelta(days=8)), Wanted(endpoint=partner.pk),
+        Wanted(endpoint=partner.pk, status="rejected", type="ORU^R01"),
+    ]  # fmt: skip
+    for search in (worklists.inbound, worklists.outbound):
+        for wanted in ways:
+            statement, values = search(wanted)[:50].query.sql_with_params()
+            found = explained(statement, *values)
+            assert "Seq Scan on interfaces_" not in found.replace("Seq Scan on interfaces_endpoint", ""), (
+                wanted,
+                found,
+            )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_the_same_bytes_from_several_listeners_at_once_one_is_new() -> None:
+    """Exactly once for partner, MSH-10 and bytes, whoever stores them first."""
+    arrivals = [engine.Arrival(b"MSH|same", None, "10.1.1.1", "E|H", "1", "ADT^A08")] * 8
+    others = [engine.Arrival(b"MSH|other", None, "10.1.1.1", "E|H", "1", "ADT^A08")]
+    together = threading.Barrier(len(arrivals))
+
+    def store(arrival: engine.Arrival) -> tuple[int, bool]:
+        together.wait(30)
+        try:
+            message, fresh = engine.store(arrival)
+            return message.pk, fresh
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(arrivals)) as pool:
+        stored = list(pool.map(store, arrivals))
+    assert len({pk for pk, _ in stored}) == 1
+    assert [fresh for _, fresh in stored].count(True) == 1
+    message, fresh = engine.store(others[0])
+    assert (fresh, message.control_id_reused) == (True, True)
+    assert InboundMessage.objects.count() == 2
 
 
 def test_the_next_message_is_found_by_index_among_many_sent_ones(partner: Endpoint) -> None:
