@@ -47,6 +47,7 @@ CHOICES = {
         "family names given to who cannot say theirs: another name and birth date are then no other person",
         (), "DOE,UNKNOWN,UNIDENTIFIED,TRAUMA", r"[^,]+(,[^,]+)*",
     ),
+    "vip": Choice("a VIP indicator (PV1-16) restricts the record, or is passed over", ("restrict", "ignore"), "ignore"),
     "tracking": Choice("A04 and A10 check in the exam that is planned for the day", ("yes", "no"), "no"),
     "replies": Choice(
         "an order is answered by ACK alone, by ORR, ORG or ORI in its place, or by an ORM of its own (`reply_to`)",
@@ -132,6 +133,7 @@ CHOICES = {
     ),
     "arrivals": Choice("tell arrival and end as SIU S14 with status Started and Complete", ("yes", "no"), "no"),
     "no_echo": Choice("do not tell of appointments what this inbound endpoint itself has told; its name"),
+    "blocks": Choice("tell when a room is blocked and free again, as SIU S23 and S24", ("yes", "no"), "no"),
     # Charges
     "charge_components": Choice(
         "which charges: both halves as they come, one of them, or both as one service when the report is final",

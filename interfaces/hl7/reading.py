@@ -203,6 +203,8 @@ def new_patient(message: Message, context: Context) -> NewPatient:
     if message.all("AL1"):
         details["allergies"] = "; ".join(allergens(message.all("AL1")))
     details.update(_background(message, pid))
+    if context.option("vip") == "restrict" and message.get("PV1-16"):
+        details["restricted"] = True
     return NewPatient(name=name, identifiers=numbers, birth_date=birth_date, sex=sex or "U", details=details)
 
 
@@ -336,6 +338,8 @@ def visit(
             location=place(pv1.first(3))[:80],
             service=pv1.get(10)[:20],
             account=pid.get(18)[:64],
+            patient_type=pv1.get(18)[:20],
+            financial_class=pv1.get(20)[:50],
             attending=practitioner(pv1.first(7), context),
             referring=practitioner(pv1.first(8), context),
             admitting=practitioner(pv1.first(17), context),

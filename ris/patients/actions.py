@@ -48,6 +48,8 @@ class NewVisit:
     location: str = ""
     service: str = ""
     account: str = ""
+    patient_type: str = ""
+    financial_class: str = ""
     attending: Practitioner | None = None
     referring: Practitioner | None = None
     admitting: Practitioner | None = None
@@ -299,7 +301,7 @@ def open_visit(
 
 _VISIT_COLUMNS = (
     *("patient_class", "location", "service", "account", "attending", "referring", "admitting"),
-    *("pregnancy", "admitted_at", "discharged_at"),
+    *("pregnancy", "admitted_at", "discharged_at", "patient_type", "financial_class"),
 )
 
 

@@ -258,6 +258,9 @@ class Visit(StatusRecord):
     #: Hospital service, PV1-10.
     service = models.CharField(max_length=20, blank=True)
     account = models.CharField(max_length=64, blank=True)
+    #: PV1-18 and PV1-20, for those who bill.
+    patient_type = models.CharField(max_length=20, blank=True)
+    financial_class = models.CharField(max_length=50, blank=True)
     attending = models.ForeignKey(
         Practitioner, on_delete=models.PROTECT, null=True, blank=True, related_name="attended_visits"
     )

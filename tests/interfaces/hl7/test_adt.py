@@ -102,7 +102,10 @@ def cases(kind: CaseKind) -> list[Case]:
 
 
 def test_a_visit_lives_as_the_hospital_tells_it() -> None:
-    """ADT-01 to ADT-10, ADT-16: event, what PV1 says, and what is then true of the visit."""
+    """Event, what PV1 says, and what is then true of the visit.
+
+    ADT-01, ADT-02, ADT-03, ADT-04, ADT-05, ADT-06, ADT-07, ADT-08, ADT-09, ADT-10, ADT-11, ADT-16.
+    """
     assert take(event("A05", 0, pid(account="ACC1"), pv1("P", "CLINIC"))).code == "AA"
     story = [
         ("A05", "P", "CLINIC", "preadmit", "P", "CLINIC"),
@@ -206,7 +209,7 @@ def test_an_unknown_patient_is_added_or_refused() -> None:
 
 
 def test_what_pid_says_beside_the_name_is_kept() -> None:
-    """PID-B to PID-I, OTH-A, OTH-B, ADT-23."""
+    """PID-B, PID-D, PID-G, PID-I, OTH-A, OTH-B, ADT-23."""
     line = (
         "PID|||1^^^HOSP^MR~99^^^STATE^SS||BELL^ADAEZE^^^^^L~OKAFOR^ADAEZE^^^^^M||19680714|F|ADA^O|WH^White|1 MAIN^^SALEM"
         "||555||fr|||||||||Y|1|||||"
@@ -224,6 +227,44 @@ def test_what_pid_says_beside_the_name_is_kept() -> None:
     take(event("A60", 1, pid(), "IAM|1|DA|^Latex|||D", "IAM|2|DA|^Iodine|||A"))
     patient.refresh_from_db()
     assert patient.allergies == "Penicillin; Iodine"
+
+
+def test_each_field_of_pid_and_pv1_finds_its_place() -> None:
+    """Conformance 3.2: what is sent in which field, and what is then known."""
+    line = (
+        "PID||0815|1^^^HOSP^MR||BELL^ADAEZE^B^JR^MRS^^L~山田^花子^^^^^L^I||19680714|F||WH|1 MAIN^^SALEM^MA^01970||5550001"
+        "^PRN^PH~5550002^PRN^CP~^NET^Internet^a@b.example|5559|fr^French|||ACC1|||||||||||20260228|Y"
+    )
+    visit_line = (
+        "PV1||E|ER^4^B^HARBOUR||||1234^WEAVER^TIM|5101^NELL^FRED||EMD|||||B6|VIP|77^CHEN^LI|AMB|V1^^^HOSP|SELF"
+        + "|" * 24
+        + "20260301080000||||||V"
+    )
+    sender(vip="restrict")
+    assert take(event("A04", 0, line, visit_line)).code == "AA"
+    patient, seen = named("1"), visit()
+    known: list[tuple[str, object, object]] = [
+        ("PID-A", find_patient("0815", "HOSP"), None),
+        ("PID-C", (patient.family, patient.given, patient.middle), ("BELL", "ADAEZE", "B")),
+        ("PID-C", (patient.suffix, patient.prefix), ("JR", "MRS")),
+        ("PID-C", patient.ideographic, "山田^花子"),
+        ("PID-E", patient.birth_date, "1968-07-14"),
+        ("PID-F", patient.sex, "F"),
+        ("PID-G", (patient.race, patient.address, patient.phone), ("WH", "1 MAIN, SALEM, MA 01970", "5550001")),
+        ("PID-G", (patient.mobile, patient.email, patient.language), ("5550002", "a@b.example", "French")),
+        ("PID-H", seen.account, "ACC1"),
+        ("PID-I", patient.died_on, "2026-02-28"),
+        ("PV1-A", seen.patient_class, "E"),
+        ("PV1-B", seen.location, "ER^4^B^HARBOUR"),
+        ("PV1-C", (str(seen.attending), seen.service, str(seen.admitting)), ("WEAVER, TIM", "EMD", "CHEN, LI")),
+        ("PV1-D", str(seen.referring), "NELL, FRED"),
+        ("PV1-E", seen.pregnancy, "B6"),
+        ("PV1-F", (seen.patient_type, seen.financial_class, patient.restricted), ("AMB", "SELF", True)),
+        ("PV1-G", (seen.number, seen.authority), ("V1", "HOSP")),
+        ("PV1-H", seen.admitted_at and f"{seen.admitted_at:%Y-%m-%d}", "2026-03-01"),
+        ("EVN-A", seen.updated_at and f"{seen.updated_at:%Y-%m-%d}", "2026-03-01"),
+    ]  # fmt: skip
+    assert [(row, found) for row, found, _ in known] == [(row, expected) for row, _, expected in known]
 
 
 def test_a_signed_report_keeps_its_patient_until_a_person_decides() -> None:
@@ -388,7 +429,7 @@ def test_merges_and_registrations_in_any_order_end_alike() -> None:
 
 
 def test_accounts_visits_and_numbers_are_put_right() -> None:
-    """ADT-15, ADT-18 to ADT-21."""
+    """ADT-15, ADT-18, ADT-19, ADT-20, ADT-21."""
     take(event("A04", 0, pid("1", account="ACC1"), pv1("O", number="V1")))
     take(event("A04", 0, pid("2", "ROSSI^CARLA", "19550505", "ACC2"), pv1("O", number="V2")))
     order = make_order(named("2"), visit=visit("V2"))

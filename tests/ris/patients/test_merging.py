@@ -184,8 +184,8 @@ def test_nothing_can_be_done_for_a_retired_record() -> None:
     statements = (
         "UPDATE orders_order SET patient_id = %(doe)s WHERE id = %(order)s",
         "INSERT INTO patients_visit (patient_id, number, authority, status, status_at, version, patient_class, location,"
-        " previous_location, service, account, pregnancy)"
-        " VALUES (%(doe)s, 'V', '', 'active', now(), 1, 'O', '', '', '', '', '')",
+        " previous_location, service, account, patient_type, financial_class, pregnancy)"
+        " VALUES (%(doe)s, 'V', '', 'active', now(), 1, 'O', '', '', '', '', '', '', '')",
     )
     for statement in statements:
         with (
