@@ -21,7 +21,7 @@ _PROCEDURE, _STATUS, NEW = "procedure", "status", "new order"
 
 
 def tell(event: Event) -> None:
-    partners = engine.subscribers("orders")
+    partners = [one for one in engine.subscribers("orders") if _listens(one, event.kind)]
     if not partners:
         return
     order = order_of(event.facts.get("order") or Exam.objects.get(pk=event.facts["exam"]).order_id)
@@ -33,6 +33,13 @@ def tell(event: Event) -> None:
 def tell_changed(endpoint: Endpoint, event: Event, order: Order) -> None:
     """RAD-13 because of a fact that is not the order's own: it is another patient's now."""
     _changed(_Telling(endpoint, event, order))
+
+
+def _listens(endpoint: Endpoint, kind: str) -> bool:
+    """Most facts that only some partners ask for need no look at their order."""
+    if kind == "order.placed":
+        return profile.option(endpoint.profile, "filler_orders") == "yes"
+    return kind not in _FOR_MORE or profile.option(endpoint.profile, "statuses") == "more"
 
 
 class _Telling(Telling):
@@ -209,6 +216,8 @@ _TELLINGS: dict[str, Callable[[_Telling], None]] = {
     "report.preliminary": lambda telling: telling.more("prelim", "CM", "P"),
     "report.signed": lambda telling: telling.more("final", "CM", "F"),
 }
+
+_FOR_MORE = {"patient.arrived", "report.opened", "report.preliminary", "report.signed"}
 
 #: The facts told.
 KINDS = tuple(_TELLINGS)

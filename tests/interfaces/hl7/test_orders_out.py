@@ -15,6 +15,7 @@ from interfaces.models import Case, OutboundMessage
 from interfaces.states import OutboundState
 from interfaces.telling.numbering import ask_again
 from ris.events.outbox import relay_all
+from ris.exams.actions import NewPerformedStep, ScheduledReference, begin_performed_step
 from ris.orders.actions import change_procedure, request_again
 from ris.orders.models import Order
 from scheduling import actions as scheduling
@@ -26,6 +27,7 @@ from tests.makers import (
     make_appointment,
     make_exam,
     make_order,
+    make_patient,
     make_procedure_type,
     make_report,
     next_hour,
@@ -173,9 +175,12 @@ def valid(message: Entry) -> None:
 
 
 def test_an_image_manager_of_2_5_1_gets_omi_with_ipc() -> None:
-    """SCH-01..SCH-29 as OMI^O23: PRO-01, PRO-02, PRO-03, PRO-11."""
+    """SCH-01, SCH-02, SCH-03, SCH-04, SCH-05, SCH-06, SCH-08, SCH-09, SCH-10, SCH-11, SCH-12, SCH-13, SCH-14,
+    SCH-15, SCH-16, SCH-17, SCH-18, SCH-19, SCH-21, SCH-22, SCH-23, SCH-24, SCH-25, SCH-26, SCH-29 as OMI^O23;
+    PRO-02, PRO-03, PRO-11."""
     partner("pacs", "orders", profile={"procedures": "omi", "statuses": "no"})
-    order = placed(weight_kg="71.5", height_m="1.80", transport_arranged="A",
+    secret = make_patient("Secret", restricted=True)
+    order = placed(patient=secret, callback_phone="555", weight_kg="71.5", height_m="1.80", transport_arranged="A",
                    diagnoses=({"code": "R51", "text": "Headache", "scheme": "I10"},))  # fmt: skip
     appointment = make_appointment(order, start=next_hour())
     scheduling.cancel_order(order, reason="Declined", by=person("clara"))
@@ -189,6 +194,9 @@ def test_an_image_manager_of_2_5_1_gets_omi_with_ipc() -> None:
     assert re.fullmatch(r"\d{14}[+-]\d{4}", message.field("TQ1", 7))
     assert message.field("TQ1", 9) == "S"
     assert message.field("ORC", 12) == message.field("OBR", 16)
+    assert (message.field("ORC", 10), message.field("ORC", 14)) == ("clara^Clerk^Clara", "555")
+    assert message.field("ORC", 28) == "R^Restricted^HL70177"
+    assert message.field("OBR", 13) == "fell \\F\\ off \\S\\ a \\R\\ ladder \\T\\ more"
     assert message.field("ORC", 17) == "922229-10^IHE-RAD^IHE-CODE-231"
     assert [message.field("OBR", n) for n in (4, 12, 30, 41, 44)] == [
         "CTHEAD^CT head^L", "MRSA", "WALK", "A", "CTHEAD^CT head^L",
@@ -253,6 +261,19 @@ def test_a_placer_of_2_5_1_may_hear_of_orders_as_omg() -> None:
         assert message.field("MSH", 9) == "OMG^O19^OMG_O19"
         assert (message.field("ORC", 7), message.field("OBR", 27), message.field("TQ1", 9)) == ("", "", "S")
     assert planned.field("TQ1", 7) == planned.field("OBR", 36) != ""
+
+
+@pytest.mark.parametrize(("form", "place"), [("yes", ("ZDS", 1)), ("omi", ("IPC", 3))])
+def test_images_first_keep_the_study_their_modality_made(form: str, place: tuple[str, int]) -> None:
+    """PRO-05, SCN-05: an exam that nobody planned is announced with the Study UID of the images."""
+    partner("pacs", "orders", profile={"procedures": form, "statuses": "no"})
+    order = placed()
+    made = ScheduledReference("1.2.826.9", accession_number=order.accession_number)
+    new = NewPerformedStep("1.2.3.4", "CT1", "CT", timezone.now(), (made,), patient_id=order.patient.mrn)
+    begin_performed_step(new, by=person("theo"))
+    (message,) = told("pacs")
+    assert (message.field("ORC", 1), message.field("ORC", 5)) == ("NW", "SC")
+    assert message.field(*place).split("^")[0] == "1.2.826.9"
 
 
 def test_a_partner_hears_its_own_words() -> None:

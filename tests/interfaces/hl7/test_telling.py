@@ -89,6 +89,7 @@ def gist(entries: list[Entry]) -> list[str]:
 
 
 def test_an_order_is_told_from_booking_to_report_in_order() -> None:
+    """FIL-05, FIL-06, PRO-03, SCN-07."""
     partner()
     report = make_report(make_exam_of(placed()), signed=True)
     assert gist(told()) == ["ZDS NW/SC", "SC/SC", "SC/IP", "ZDS XO/CM", "SC/CM", "ORU F"]
@@ -101,6 +102,8 @@ def make_exam_of(order: Order) -> Any:
 
 
 def test_rad_4_says_what_the_image_manager_needs() -> None:
+    """SCH-01, SCH-03, SCH-04, SCH-05, SCH-06, SCH-07, SCH-09, SCH-10, SCH-11, SCH-12, SCH-13, SCH-14, SCH-15,
+    SCH-16, SCH-17, SCH-18, SCH-19, SCH-21, SCH-23, SCH-27, SCH-28, PRO-01, FIX-9, FIL-10."""
     partner()
     order = placed()
     make_appointment(order, start=next_hour())
@@ -144,6 +147,7 @@ def test_rad_4_says_what_the_image_manager_needs() -> None:
 
 
 def test_a_new_time_and_a_changed_reason_are_told_as_changes() -> None:
+    """PRO-02, PRO-03, PRO-04, FIL-07."""
     partner()
     order = placed()
     appointment = make_appointment(order, start=next_hour())
@@ -168,6 +172,7 @@ def test_what_is_booked_again_is_no_new_procedure() -> None:
 
 
 def test_a_cancelled_order_is_taken_back_from_those_who_knew_it() -> None:
+    """PRO-03: CA/CA; FIL-05."""
     partner()
     known, unknown = placed(), placed(placer_order_number="B", patient=make_patient("Other", mrn="77"))
     make_appointment(known)
@@ -180,6 +185,7 @@ def test_a_cancelled_order_is_taken_back_from_those_who_knew_it() -> None:
 
 
 def test_a_discontinued_exam_ends_the_order() -> None:
+    """PRO-03: DC/CA; FIL-05: DC."""
     partner()
     order = placed()
     make_appointment(order)
@@ -359,6 +365,7 @@ def check(message: Entry, name: str) -> None:
 
 
 def test_our_messages_pass_the_field_checks_of_the_ihe_tests() -> None:
+    """ORA-3, ORA-5, ORA-10."""
     partner()
     order = placed()
     make_report(make_exam_of(order), signed=True)
