@@ -1,17 +1,21 @@
 """Who gets which answer, and when: original and enhanced mode both ways (HL7 2.5.1 2.9)."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from interfaces import engine
 from interfaces.actions import configure_endpoint
 from interfaces.hl7 import ack, receiver
+from interfaces.hl7.inbound import READERS
 from interfaces.hl7.mllp import Frame
 from interfaces.models import Case, Endpoint, InboundMessage, OutboundMessage
 from ris.accounts.models import system_user
-from tests.interfaces.hl7.samples import adt, orm, pid
+from ris.patients.models import Patient
+from tests.interfaces.hl7.samples import adt, msh, orm, pid
 from tests.interfaces.hl7.test_sending import drain, due_now, make_partner, queue
 from tests.makers import make_facility, make_procedure_type
 from tests.peers.emr import Ack, Emr
@@ -100,6 +104,70 @@ def test_a_problem_is_named_in_the_form_of_the_senders_version(anyone: Endpoint)
     deep = ack.Problem("AE", "101", "OBR[2]-4.1.2", "x")
     built = Ack(ack.build(ack.Header(version="2.5.1"), "AE", control_id="1", problem=deep))
     assert built.field("ERR", 2) == "OBR^2^4^1^1^2"
+
+
+def test_each_fault_is_answered_with_its_code(anyone: Endpoint) -> None:
+    """MSA-1, the code of table 0357 and the place, by conformance 2.1."""
+    answers(orm())
+    no_pid = "\r".join([msh("ADT^A04"), "EVN||20260301", ""])
+    for row, message, code, error, place in (
+        ("ERR-01", no_pid, "AE", "100", "PID"),
+        ("ERR-01", adt() + "half of a field", "AE", "100", ""),
+        ("ERR-02", adt(person="PID|||||OKAFOR^ADAEZE"), "AE", "101", "PID-3"),
+        ("ERR-02", orm(control="", number="A2^EMR"), "AE", "101", "ORC-1"),
+        ("ERR-02", orm(number=""), "AE", "101", "ORC-2"),
+        ("ERR-03", adt(person=pid(born="20260431")), "AE", "102", "PID-7"),
+        ("ERR-03", orm(number="A2^EMR", timing="1^once^^20260431^^S"), "AE", "102", "ORC-7"),
+        ("ERR-04", adt(person=pid(sex="X")), "AE", "103", "PID-8"),
+        ("ERR-05 MLLP-04", msh("ZZZ^Z01"), "AR", "200", "MSH-9"),
+        ("ERR-05 MLLP-04", adt("Q99"), "AR", "201", "MSH-9"),
+        ("ERR-05 MLLP-15", adt(processing="T"), "AR", "202", "MSH-11"),
+        ("ERR-05", adt(version="9.9"), "AR", "203", "MSH-12"),
+        ("ERR-06", orm("CA", "UNKNOWN^EMR"), "AE", "204", "ORC-2"),
+        ("ERR-07", orm(), "AE", "205", "ORC-2"),
+        ("MLLP-05", adt(control_id=""), "AR", "101", "MSH-10"),
+        ("MLLP-05", "MSH|^", "AR", "100", "MSH"),
+        ("MLLP-10", adt(version="2.8.1"), "AA", "", ""),
+        ("MLLP-18", adt() + "ZZZ|1|x\rPV2|||||\r", "AA", "", ""),
+    ):
+        (said,) = answers(message)
+        assert (said.code, said.error) == (code, error), row
+        assert said.location.startswith(place), row
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_record_that_somebody_has_locked_delays_the_answer(anybody: Endpoint) -> None:
+    """ERR-08."""
+    answers(adt())
+    locked, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Patient.objects.select_for_update().get()
+            locked.set()
+            free.wait(20)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        holding = pool.submit(hold)
+        assert locked.wait(20)
+        threading.Timer(0.5, free.set).start()
+        (said,) = answers(adt("A08", person=pid(name="OKAFOR^ADA")))
+        assert (said.code, free.is_set()) == ("AA", True)
+        holding.result(20)
+    assert Patient.objects.get().given == "ADA"
+
+
+def test_our_own_fault_is_an_ae_and_the_next_message_works(
+    anyone: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ERR-09."""
+    with monkeypatch.context() as broken:
+        broken.setitem(READERS, "ADT^A04", lambda message, context: 1 / 0)
+        (said,) = answers(adt())
+    assert (said.code, said.error) == ("AE", "207")
+    assert InboundMessage.objects.get().status == "failed"
+    assert [one.code for one in answers(adt())] == ["AA"]
 
 
 # Outbound

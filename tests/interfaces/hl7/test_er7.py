@@ -35,6 +35,7 @@ def test_any_line_end_ends_a_segment(end: str) -> None:
 
 
 def test_the_sender_chooses_the_separators() -> None:
+    """MLLP-11."""
     msg = er7.Message("MSH#!@%*#A#B#C#D#20260301##ADT!A01#MSG007#P#2.5\rPID#1##12345!!!MRN##DOE*X!JOHN!A")
     assert (msg.get("MSH-9.2"), msg.get("PID-3.4"), msg.get("PID-5.1.2"), msg.get("PID-5.3")) == (
         "A01", "MRN", "X", "A",
@@ -63,10 +64,12 @@ def test_without_usable_separators_nothing_is_read(header: str) -> None:
     ],
 )
 def test_escapes_are_undone_and_unknown_ones_kept(sent: str, meant: str) -> None:
+    """MLLP-12."""
     assert er7.decode(sent) == meant
 
 
 def test_empty_says_nothing_and_two_quotes_delete() -> None:
+    """MLLP-13."""
     msg = message('PID|||7||A^B||""|')
     pid = msg.segments[1]
     assert pid.first(7).is_delete
@@ -114,6 +117,7 @@ def test_an_unknown_set_is_taken_for_plain_letters_only() -> None:
 
 
 def test_half_of_a_broken_field_is_no_segment() -> None:
+    """MLLP-17."""
     msg = message("OBX|4|ED|18748-4||^A^PDF^Base64^JVBERi0x", "A0KJSVFT0YNCg==||||||F")
     with pytest.raises(er7.BadSegment):
         msg.check_shape()
@@ -172,6 +176,7 @@ def test_many_segments_are_refused_quickly() -> None:
 
 
 def test_no_value_ends_its_field_or_its_segment() -> None:
+    """MLLP-11, MLLP-12."""
     line = er7.segment("OBX", {1: "1", 5: "a|b^c~d&e\\f\r\nPID|evil\x0b\x1c\rg"})
     assert "\r" not in line
     assert "\x1c" not in line

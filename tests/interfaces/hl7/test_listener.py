@@ -28,12 +28,14 @@ def works(server: Server) -> bool:
 
 
 def test_a_frame_may_come_byte_by_byte(line: Line) -> None:
+    """MLLP-01."""
     for byte in START + adt().encode() + END:
         line.socket.sendall(bytes([byte]))
     assert line.ack().code == "AA"
 
 
 def test_several_frames_in_one_write_are_answered_in_order(line: Line) -> None:
+    """MLLP-01."""
     messages = [adt(control_id=f"M{n}", person=pid(f"{n}"), pv1="PV1||O") for n in range(5)]
     line.socket.sendall(b"".join(START + one.encode() + END for one in messages))
     assert [line.ack().answers for _ in messages] == [f"M{n}" for n in range(5)]
@@ -72,6 +74,7 @@ def test_one_byte_a_moment_does_not_stretch_the_frame(
 
 
 def test_26_mb_are_refused_and_the_next_message_is_taken(server: Server, line: Line) -> None:
+    """SCN-22."""
     huge = adt(control_id="HUGE") + "OBX|1|ED|x||^AP^PDF^Base64^" + "A" * (26 * 1024 * 1024)
     refusal = line.send(huge)
     assert (refusal.code, refusal.answers) == ("AR", "HUGE")
@@ -97,12 +100,14 @@ def test_100_kb_of_carets_are_refused_quickly(line: Line) -> None:
      b"<ADT_A01 xmlns='urn:hl7-org:v2xml'/>", b"FHS|^~\\&|A\rBHS|^~\\&|A\rMSH|^~\\&|A||||||ADT^A04|1|P|2.5"],
 )  # fmt: skip
 def test_what_is_no_message_gets_an_answer_all_the_same(line: Line, raw: bytes) -> None:
+    """MLLP-05."""
     assert line.send(raw).code == "AR"
     assert bytes(InboundMessage.objects.get().raw) == raw
     assert line.send(adt()).code == "AA"
 
 
 def test_latin_1_declared_as_utf_8_is_refused_naming_the_field(line: Line) -> None:
+    """MLLP-14, ERR-03."""
     message = adt(person=pid(name="NÚÑEZ^JOSÉ"), charset="UNICODE UTF-8")
     refusal = line.send(message.encode("iso-8859-1"))
     assert (refusal.code, refusal.error, refusal.location) == ("AE", "102", "PID-5")
@@ -162,6 +167,7 @@ def test_a_peer_that_says_nothing_is_let_go(anybody: Endpoint, listen: Callable[
 
 
 def test_the_same_message_again_gets_the_same_answer_and_changes_nothing(server: Server, line: Line) -> None:
+    """MLLP-09."""
     message = orm()
     first = line.send(message)
     again = line.send(message)
@@ -222,6 +228,7 @@ def test_a_new_patient_named_on_many_connections_at_once_is_registered_once(serv
 
 
 def test_what_was_stored_before_a_crash_is_applied_after_it(anybody: Endpoint, stored: Store) -> None:
+    """MLLP-03."""
     kept = stored(orm())
     assert receiver.recover() == 1
     assert receiver.recover() == 0
@@ -231,6 +238,7 @@ def test_what_was_stored_before_a_crash_is_applied_after_it(anybody: Endpoint, s
 
 
 def test_a_resend_after_the_crash_gets_the_answer_it_missed(line: Line, stored: Store) -> None:
+    """MLLP-03."""
     message = orm()
     stored(message)
     assert line.send(message).code == "AA"
@@ -247,6 +255,7 @@ def test_the_sweep_leaves_alone_what_a_listener_is_working_on(anybody: Endpoint,
 
 
 def test_enhanced_mode_commits_first_and_accepts_then(line: Line) -> None:
+    """MLLP-08."""
     line.put(orm(accept="AL", application="AL"))
     commit, application = line.ack(), line.ack()
     assert (commit.code, application.code) == ("CA", "AA")

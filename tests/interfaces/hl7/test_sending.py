@@ -61,6 +61,7 @@ def statuses() -> list[str]:
 
 
 def test_what_is_queued_is_sent_in_order_on_one_connection(partner: Endpoint, emr: Emr) -> None:
+    """MLLP-02, MLLP-16."""
     messages = [queue(partner, f"A{n % 3}", str(n)) for n in range(9)]
     assert drain(partner) == 9
     assert [entry.raw for entry in emr.entries()] == [bytes(one.raw) for one in messages]
@@ -73,6 +74,7 @@ def test_what_is_queued_is_sent_in_order_on_one_connection(partner: Endpoint, em
 
 
 def test_a_lost_answer_repeats_the_same_bytes_under_the_same_id(partner: Endpoint, emr: Emr) -> None:
+    """MLLP-16."""
     said = iter(["drop", "silent", "wrong", "garbage", "AA"])
     emr.answer = lambda entry: next(said)
     message = queue(partner)
@@ -101,6 +103,7 @@ def test_a_late_answer_is_not_taken_for_the_next_message(partner: Endpoint, emr:
 
 
 def test_a_partner_that_is_down_holds_the_line_and_nothing_is_lost(partner: Endpoint, emr: Emr) -> None:
+    """MLLP-16, SCN-20."""
     emr.stop()
     for n in range(3):
         queue(partner, f"A{n}")
@@ -131,6 +134,7 @@ def test_the_wait_grows_to_a_minute_and_stays_there() -> None:
 def test_a_refused_message_waits_for_a_person_and_holds_back_its_order_only(
     partner: Endpoint, emr: Emr, code: str
 ) -> None:
+    """MLLP-16."""
     emr.answer = lambda entry: code if "A1 first" in entry.text else "AA"
     refused, waiting = queue(partner, "A1", "first"), queue(partner, "A1", "second")
     queue(partner, "A2"), queue(partner, "A3")

@@ -27,6 +27,7 @@ NEW_YORK = ZoneInfo("America/New_York")
     ],
 )
 def test_every_precision_is_read(sent: str, moment: str, precision: times.Precision) -> None:
+    """MLLP-21."""
     stamp = times.parse(sent, NEW_YORK, location="ORC-9")
     assert stamp is not None
     assert stamp.moment.astimezone(UTC) == datetime.fromisoformat(moment).replace(tzinfo=UTC)
@@ -62,6 +63,7 @@ def test_what_is_unknown_of_a_birth_date_stays_unknown(sent: str, kept: str) -> 
 
 
 def test_from_2_5_on_times_carry_their_offset() -> None:
+    """MLLP-21."""
     at = datetime(2026, 7, 1, 16, 0, tzinfo=UTC)
     assert times.write(at, NEW_YORK, offset=True) == "20260701120000-0400"
     assert times.write(at, NEW_YORK, offset=False) == "20260701120000"
