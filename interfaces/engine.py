@@ -6,6 +6,7 @@ Nothing here knows a wire format. The tables are the truth; Celery and the liste
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
-from kombu.exceptions import OperationalError as BrokerError
 
 from interfaces.models import Endpoint, InboundMessage, OnAmbiguous, OutboundMessage, Protocol
 from interfaces.models_bodies import Part, keep_attachments, keep_body, take_out, today
 from interfaces.states import InboundState, OutboundState
 from ris.core.identifiers import new_control_id
+from ris.events import wakeups
 from ris.events.models import Event
 
 log = logging.getLogger(__name__)
@@ -62,25 +63,34 @@ class Verdict:
     accession_number: str = ""
 
 
-# One statement, one commit: the row, its bytes, and whether the sender had used its control id for other bytes.
+# One statement, one commit: the rows, their bytes, and whether a sender had used its control id for other bytes.
 _STORE = """
-WITH stored AS (
+WITH arrived AS MATERIALIZED (
+    SELECT nextval('interfaces_inboundmessage_id_seq') AS id, a.*
+    FROM unnest(%(endpoint)s::bigint[], %(peer)s::text[], %(digest)s::bytea[], %(sender)s::text[], %(control_id)s::text[],
+                %(type)s::text[], %(content)s::bytea[], %(cuts)s::jsonb[])
+        WITH ORDINALITY AS a (endpoint, peer, digest, sender, control_id, type, content, cuts, place)
+), stored AS (
     INSERT INTO interfaces_inboundmessage (
-        endpoint_id, received_at, stored_on, peer, digest, sender, control_id, type, control_id_reused,
+        id, endpoint_id, received_at, stored_on, peer, digest, sender, control_id, type, control_id_reused,
         status, attempts, repeats, ack_code, error_code, error_location, error_text, accession_number)
-    SELECT %(endpoint)s, %(at)s, %(day)s, %(peer)s, %(digest)s, %(sender)s, %(control_id)s, %(type)s,
-        %(control_id)s <> '' AND EXISTS (
+    SELECT id, endpoint, %(at)s, %(day)s, peer, digest, sender, control_id, type,
+        control_id <> '' AND EXISTS (
             SELECT FROM interfaces_inboundmessage earlier
-            WHERE earlier.sender = %(sender)s AND earlier.control_id = %(control_id)s
-                AND earlier.digest <> %(digest)s),
+            WHERE earlier.sender = a.sender AND earlier.control_id = a.control_id AND earlier.digest <> a.digest
+            UNION ALL
+            SELECT FROM arrived earlier
+            WHERE earlier.sender = a.sender AND earlier.control_id = a.control_id AND earlier.digest <> a.digest
+                AND earlier.place < a.place),
         'received', 0, 0, '', '', '', '', ''
+    FROM arrived a
     ON CONFLICT DO NOTHING
     RETURNING id, control_id_reused
 ), kept AS (
     INSERT INTO interfaces_messagebody (message_id, part, stored_on, content, cuts)
-    SELECT id, 'in', %(day)s, %(content)s, %(cuts)s FROM stored
+    SELECT id, 'in', %(day)s, content, cuts FROM arrived JOIN stored USING (id)
 )
-SELECT id, control_id_reused FROM stored
+SELECT place, id, control_id_reused FROM arrived JOIN stored USING (id)
 """
 
 
@@ -91,35 +101,114 @@ def store(arrival: Arrival) -> tuple[InboundMessage, bool]:
     refused: then it gets another try. Other bytes under a used id are a new message, flagged: EMRs start
     their numbers again.
     """
-    digest = hashlib.sha256(arrival.raw).digest()
+    # What is stored for others too must not hang on the caller's transaction.
+    if connection.in_atomic_block:
+        (found,) = _store([arrival])
+        return found
+    return _together.store(arrival)
+
+
+def _store(arrivals: Sequence[Arrival]) -> list[tuple[InboundMessage, bool]]:
     now, day = timezone.now(), today()
-    content, cuts, large = take_out(arrival.raw)
+    digests = [hashlib.sha256(one.raw).digest() for one in arrivals]
+    taken = [take_out(one.raw) for one in arrivals]
+    large = {digest: content for _, _, found in taken for digest, content in found.items()}
     values = {
-        "endpoint": arrival.endpoint.pk if arrival.endpoint else None, "at": now, "day": day,
-        "peer": arrival.peer[:64], "digest": digest, "sender": arrival.sender, "control_id": arrival.control_id,
-        "type": arrival.type, "content": content, "cuts": json.dumps(cuts) if cuts else None,
+        "at": now, "day": day, "digest": digests,
+        "endpoint": [one.endpoint.pk if one.endpoint else None for one in arrivals],
+        "peer": [one.peer[:64] for one in arrivals], "sender": [one.sender for one in arrivals],
+        "control_id": [one.control_id for one in arrivals], "type": [one.type for one in arrivals],
+        "content": [content for content, _, _ in taken],
+        "cuts": [json.dumps(cuts) if cuts else None for _, cuts, _ in taken],
     }  # fmt: skip
     with transaction.atomic(savepoint=False) if large else nullcontext(), connection.cursor() as cursor:
         keep_attachments(large, day)
         cursor.execute(_STORE, values)
-        row = cursor.fetchone()
-    if row is None:
-        # It came before, or on two connections at once and the other one was first.
-        return (
-            InboundMessage.objects.exclude(status__in=[InboundState.REJECTED, InboundState.FAILED])
-            .select_related("endpoint__user")
-            .get(sender=arrival.sender, control_id=arrival.control_id, digest=digest)
-        ), False
-    pk, reused = row
-    if reused:
-        log.warning("inbound message %s: its control id had been used for other bytes", pk)
-    message = InboundMessage(
-        pk=pk, endpoint=arrival.endpoint, received_at=now, stored_on=day, peer=arrival.peer[:64], digest=digest,
-        sender=arrival.sender, control_id=arrival.control_id, type=arrival.type, control_id_reused=reused,
-    )  # fmt: skip
-    message._state.adding = False
-    message.hold_bytes(Part.IN, arrival.raw)
-    return message, True
+        fresh = {place: (pk, reused) for place, pk, reused in cursor.fetchall()}
+    found: list[tuple[InboundMessage, bool]] = []
+    for place, (arrival, digest) in enumerate(zip(arrivals, digests, strict=True), 1):
+        if place not in fresh:
+            # It came before, or on two connections at once and the other one was first.
+            known = InboundMessage.objects.exclude(status__in=[InboundState.REJECTED, InboundState.FAILED])
+            known = known.filter(sender=arrival.sender, control_id=arrival.control_id, digest=digest)
+            found.append((known.select_related("endpoint__user").get(), False))
+            continue
+        pk, reused = fresh[place]
+        if reused:
+            log.warning("inbound message %s: its control id had been used for other bytes", pk)
+        message = InboundMessage(
+            pk=pk, endpoint=arrival.endpoint, received_at=now, stored_on=day, peer=arrival.peer[:64], digest=digest,
+            sender=arrival.sender, control_id=arrival.control_id, type=arrival.type, control_id_reused=reused,
+        )  # fmt: skip
+        message._state.adding = False
+        message.hold_bytes(Part.IN, arrival.raw)
+        found.append((message, True))
+    return found
+
+
+class _Turn:
+    """A thread's place in the next batch."""
+
+    def __init__(self, arrival: Arrival) -> None:
+        self.arrival = arrival
+        self.ready = threading.Event()
+        self.leads = False
+        self.found: tuple[InboundMessage, bool] | None = None
+        self.error: Exception | None = None
+
+
+class _Together:
+    """Group commit: who comes while a batch is being stored goes along in the next one, with one commit for all.
+
+    The first of them stores it; nobody waits for a batch to fill.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._waiting: list[_Turn] = []
+        self._busy = False
+
+    def store(self, arrival: Arrival) -> tuple[InboundMessage, bool]:
+        turn = _Turn(arrival)
+        with self._mutex:
+            self._waiting.append(turn)
+            turn.leads, self._busy = not self._busy, True
+        if not turn.leads:
+            turn.ready.wait()
+        if turn.leads:
+            self._lead()
+        if turn.error is not None:
+            raise turn.error
+        assert turn.found is not None, "a turn ends with its message or an error"
+        return turn.found
+
+    def _lead(self) -> None:
+        with self._mutex:
+            batch, self._waiting = self._waiting, []
+        try:
+            self._store(batch)
+        finally:
+            with self._mutex:
+                self._busy = bool(self._waiting)
+                if self._waiting:
+                    self._waiting[0].leads = True
+                    self._waiting[0].ready.set()
+            for turn in batch:
+                turn.ready.set()
+
+    def _store(self, batch: Sequence[_Turn]) -> None:
+        try:
+            for turn, found in zip(batch, _store([turn.arrival for turn in batch]), strict=True):
+                turn.found = found
+        except Exception as error:  # whosever message it was: the others are not to suffer for it
+            if len(batch) == 1:
+                batch[0].error = error
+                return
+            for turn in batch:
+                self._store([turn])
+
+
+_together = _Together()
 
 
 def count_repeat(message: InboundMessage) -> None:
@@ -282,10 +371,7 @@ def wake_sender(endpoint_id: int) -> None:
 def _ask_for_delivery(endpoint_id: int) -> None:
     from interfaces.tasks import deliver
 
-    try:
-        deliver.apply_async(args=(endpoint_id,), retry=False)
-    except (BrokerError, OSError):
-        log.warning("the broker does not answer; the sweep will have endpoint %s served", endpoint_id)
+    wakeups.ask(deliver, endpoint_id)
 
 
 #: The channel on which senders listen for endpoints that have something to send.

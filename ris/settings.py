@@ -232,7 +232,12 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 60}
+# A broker that hangs must not hang those who only wish to wake a worker.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 60,
+    "socket_timeout": 5.0,
+    "socket_connect_timeout": 5.0,
+}
 CELERY_TIMEZONE = "UTC"
 # What messages leave behind: the bytes go by months, then the rows.
 RIS_KEEP_BYTES_DAYS = env_int("RIS_KEEP_BYTES_DAYS", 90)

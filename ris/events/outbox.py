@@ -14,12 +14,12 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from ris.accounts.models import User
 from ris.audit.models import AuditEvent
 from ris.audit.trail import AUDIT_COLUMNS, AUDIT_VALUES, audit_values
 from ris.core import faults
+from ris.events import wakeups
 from ris.events.models import Delivery, Event
 
 log = logging.getLogger(__name__)
@@ -107,10 +107,7 @@ def wake() -> None:
     """Ask a worker to relay now. Without a broker the next sweep does it."""
     from ris.events.tasks import relay
 
-    try:
-        relay.apply_async(retry=False)
-    except (OperationalError, OSError):
-        log.warning("the broker does not answer; the sweep will relay")
+    wakeups.ask(relay)
 
 
 # The oldest due delivery that no earlier one of its subscriber and subject holds back.
