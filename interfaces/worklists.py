@@ -59,6 +59,11 @@ class Channel:
     behind: int = 0
     passed: int = 0
 
+    @property
+    def strict(self) -> bool:
+        """A refused message stops the whole queue, as the partner's profile has it."""
+        return self.endpoint.option("order") == "strict"
+
 
 def channels() -> list[Channel]:
     """Every active partner with its queue: a fixed number of queries, and two more for each failing line."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import F
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -20,10 +21,9 @@ _HISTORY = 100
 
 
 def banner() -> dict[str, Any]:
-    """The alarms that every page of the console begins with."""
-    found = list(
-        Alarm.objects.filter(cleared_at=None).select_related("endpoint", "owner").order_by("-started_at")[:5]
-    )
+    """The alarms that every page of the console begins with: those that nobody has taken before the others."""
+    rows = Alarm.objects.filter(cleared_at=None).select_related("endpoint", "owner")
+    found = rows.order_by(F("owner").asc(nulls_first=True), "started_at", "pk")[:9]
     return {"alarms": [(one, alarms.words_for(one)) for one in found]}
 
 

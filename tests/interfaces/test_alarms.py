@@ -6,8 +6,8 @@ import pytest
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
-from pytest_django.asserts import assertNumQueries
 from pytest_django import Settings
+from pytest_django.asserts import assertNumQueries
 
 from interfaces import alarms
 from interfaces.actions import save_endpoint

@@ -5,7 +5,6 @@ import socket
 import pytest
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import expect
 from pytest_django.asserts import assertNumQueries
 
 from interfaces import engine
@@ -13,7 +12,6 @@ from interfaces.actions import save_endpoint
 from interfaces.hl7 import mllp, receiver
 from interfaces.models import Case, Endpoint, InboundMessage, OutboundMessage
 from ris.audit.models import AuditEvent
-from tests.browser import OpenAs, accessibility_faults, photograph
 from tests.cast import person
 
 pytestmark = pytest.mark.django_db
@@ -208,7 +206,10 @@ def test_a_changed_copy_replaces_what_a_partner_refused(ada: Client, epic: Endpo
 def test_what_a_partner_refuses_is_said_in_words(ada: Client, epic: Endpoint) -> None:
     message = _outbound(epic, 1, "rejected")
     message.raw = b"MSH|^~\\&|L|H|E|H|20261119||ORM^O01|X1|P|2.3.1\rPID|||77^^^H\rPV1||I|4EAST^2\r"
-    message.answer = b"MSH|^~\\&|E|H|L|H|20261119||ACK|9|P|2.5.1\rMSA|AE|X1\rERR||PV1^1^3^1^1|103^Table value not found^HL70357|E||||Ward?\r"
+    message.answer = (
+        b"MSH|^~\\&|E|H|L|H|20261119||ACK|9|P|2.5.1\rMSA|AE|X1\r"
+        b"ERR||PV1^1^3^1^1|103^Table value not found^HL70357|E||||Ward?\r"
+    )
     message.save()
     page = ada.get(f"/interfaces/out/{message.pk}").content.decode()
     assert "EPIC does not know the ward 4EAST." in page
@@ -276,31 +277,3 @@ def test_a_line_is_tested_by_a_connection_and_the_answer_is_honest(ada: Client, 
         save_endpoint("EPIC", {"address": f"127.0.0.1:{server.getsockname()[1]}"}, by=person("ada"))
         ada.post(f"/interfaces/lines/{epic.pk}/test")
     assert "EPIC takes a connection" in ada.get("/interfaces").content.decode()
-
-
-@pytest.mark.peer("chromium")
-@pytest.mark.django_db(transaction=True)
-def test_the_monitor_is_accessible_and_worked_by_keys(open_as: OpenAs) -> None:
-    message = _refused()
-    _outbound(
-        save_endpoint(
-            "EPIC", {"direction": "out", "address": "127.0.0.1:9", "facts": ["orders"]}, by=person("ada")
-        ),
-        1,
-        "queued",
-    )
-    for theme in ("light", "reading"):
-        for path in ("/interfaces", "/interfaces/in", "/interfaces/out", f"/interfaces/in/{message.pk}"):
-            page = open_as(person("ada"), path, theme=theme)
-            photograph(page, f"monitor{path.replace('/', '-')}-{theme}")
-            assert accessibility_faults(page) == [], f"{path} in {theme}"
-            page.close()
-    page = open_as(person("ada"), "/interfaces/out")
-    page.keyboard.press("j")
-    page.wait_for_timeout(200)
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/interfaces/out/*")
-    page.keyboard.press("h")
-    page.get_by_label("Reason").fill("EMR upgrade")
-    page.keyboard.press("Enter")
-    expect(page.locator("h1 + .st")).to_have_text("Held")
