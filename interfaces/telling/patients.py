@@ -87,7 +87,8 @@ def _updated(telling: _Telling) -> None:
 
 def _merged(telling: _Telling) -> None:
     survivor, retired = (_patient(telling.event.facts[who]) for who in ("patient", "retired"))
-    visit = newest_visit(survivor)
+    # PID-18 is required of A40: the newest visit that has an account.
+    visit = survivor.visits.exclude(account="").order_by("-pk").first() or newest_visit(survivor)
     telling.send("A40", survivor, partial(adt.merge_message, survivor, retired, visit))
 
 
