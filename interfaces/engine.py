@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
@@ -113,7 +114,7 @@ def _store(arrivals: Sequence[Arrival]) -> list[tuple[InboundMessage, bool]]:
     digests = [hashlib.sha256(one.raw).digest() for one in arrivals]
     taken = [take_out(one.raw) for one in arrivals]
     large = {digest: content for _, _, found in taken for digest, content in found.items()}
-    values = {
+    values: dict[str, Any] = {
         "at": now, "day": day, "digest": digests,
         "endpoint": [one.endpoint.pk if one.endpoint else None for one in arrivals],
         "peer": [one.peer[:64] for one in arrivals], "sender": [one.sender for one in arrivals],

@@ -156,8 +156,45 @@ def test_every_way_to_search_messages_has_its_index(partner: Endpoint) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_messages_that_come_together_are_each_stored() -> None:
+    """One commit may hold many; each sender hears of its own, and one bad message spoils nobody's."""
+    arrivals = [
+        engine.Arrival(b"MSH|%d" % n, None, "10.1.1.1", "E|H", "" if n % 5 == 0 else f"{n // 2}", "ADT^A08")
+        for n in range(60)
+    ]
+    bad = engine.Arrival(b"MSH|bad", None, "10.1.1.1", "E|H", "\x00", "ADT^A08")
+    together = threading.Barrier(12)
+
+    def store(share: int) -> list[tuple[bytes, bool]]:
+        together.wait(30)
+        try:
+            return [(found.raw, fresh) for found, fresh in map(engine.store, arrivals[share::12])]
+        finally:
+            connection.close()
+
+    def fail() -> None:
+        together.wait(30)
+        try:
+            engine.store(bad)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(12) as pool:
+        failing = pool.submit(fail)
+        shares = [pool.submit(store, share) for share in range(11)]
+        stored = [found for share in shares for found in share.result(60)]
+        with pytest.raises(ValueError, match="NUL"):
+            failing.result(60)
+    assert sorted(raw for raw, _ in stored) == sorted(
+        one.raw for n, one in enumerate(arrivals) if n % 12 != 11
+    )
+    assert all(fresh for _, fresh in stored)
+    assert sorted(one.raw for one in InboundMessage.objects.all()) == sorted(raw for raw, _ in stored)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_of_the_same_bytes_from_several_listeners_at_once_one_is_new() -> None:
-    """Exactly once for partner, MSH-10 and bytes, whoever stores them first."""
+    """MLLP-09: exactly once for partner, MSH-10 and bytes, whoever stores them first."""
     arrivals = [engine.Arrival(b"MSH|same", None, "10.1.1.1", "E|H", "1", "ADT^A08")] * 8
     others = [engine.Arrival(b"MSH|other", None, "10.1.1.1", "E|H", "1", "ADT^A08")]
     together = threading.Barrier(len(arrivals))
