@@ -230,8 +230,8 @@ WORKLIST: dict[int, Attribute] = {
         f"(SELECT string_agg(other.value || '{COMPONENT}' || other.authority, '{GROUP}' ORDER BY other.id)"
         " FROM patients_patientidentifier other WHERE other.patient_id = patient.id AND NOT other.primary)",
     ),
-    0x00101020: Attribute("DS"),
-    0x00101030: Attribute("DS"),
+    0x00101020: Attribute("DS", "ordered.height_m::text"),
+    0x00101030: Attribute("DS", "ordered.weight_kg::text"),
     0x00102000: Attribute("LO", _list("patient.alerts"), many=True),
     0x00102110: Attribute("LO", _list("patient.allergies"), many=True),
     # PV1-15 B6, pregnant (table 0009): 3, definitely pregnant. Of others nothing was said.

@@ -69,6 +69,7 @@ def test_findscu_finds_exactly_the_booked_step(ris: Ris, tmp_path: Path) -> None
 
 
 def test_an_item_tells_everything_a_modality_needs(ris: Ris) -> None:
+    """OTH-C: weight and height that came with the order."""
     patient = make_patient(
         "Okafor", "Adaeze", mrn="4417268", alerts="Pacemaker; Epilepsy", allergies="Iodine"
     )
@@ -80,6 +81,7 @@ def test_an_item_tells_everything_a_modality_needs(ris: Ris) -> None:
     order = make_order(
         patient, visit=visit, procedure_type=contrast, priority="stat", transport="WHLC",
         placer_order_number="P123", placer_authority="EPIC", danger_code="MRSA", reason="Pain",
+        weight_kg="71.5", height_m="1.80",
     )  # fmt: skip
     appointment = make_appointment(order, room=make_room(), start=at(10, 30))
     procedure = order.procedures.get()
@@ -104,6 +106,7 @@ def test_an_item_tells_everything_a_modality_needs(ris: Ris) -> None:
             "PatientState",
             "MedicalAlerts",
             "Allergies",
+            "PatientSize",
             "PatientWeight",
             "ConfidentialityConstraintOnPatientDataDescription",
             "SpecialNeeds",
@@ -141,7 +144,8 @@ def test_an_item_tells_everything_a_modality_needs(ris: Ris) -> None:
         "IssuerOfPatientID": "HARBOUR",
         "PatientBirthDate": "19680714",
         "PatientSex": "F",
-        "PatientWeight": "None",
+        "PatientSize": "1.80",
+        "PatientWeight": "71.5",
         "MedicalAlerts": "['Pacemaker', 'Epilepsy']",
         "Allergies": "Iodine",
         "PregnancyStatus": "3",
