@@ -10,6 +10,7 @@ from smtplib import SMTPException
 
 from django.conf import settings
 from django.core.cache import cache
+from django.core.checks import CheckMessage, Error
 from django.core.mail import send_mail
 from django.db import connection, transaction
 from django.db.models import Count, Exists, Min, OuterRef, Q, Subquery
@@ -18,6 +19,7 @@ from django.utils import timezone
 
 from interfaces import cases
 from interfaces.hl7 import tls
+from interfaces.hl7.profile import QUIET_HOURS
 from interfaces.models import (
     Alarm,
     AlarmRule,
@@ -313,13 +315,21 @@ def quiet_until(endpoint: Endpoint | None, now: datetime) -> datetime | None:
 
 def quiet_hours(text: str) -> tuple[time, time]:
     """Raises BadValue."""
-    found = re.fullmatch(r"(\d{1,2})(?::(\d\d))?-(\d{1,2})(?::(\d\d))?", text)
+    found = re.fullmatch(QUIET_HOURS, text, re.ASCII)
+    if found is None:
+        raise BadValue("Quiet hours look like 22-6 or 22:00-06:30.", location="quiet_hours")
+    return time(int(found[1]) % 24, int(found[2] or 0)), time(int(found[3]) % 24, int(found[4] or 0))
+
+
+def settings_check(**_: object) -> list[CheckMessage]:
+    """A wrong RIS_QUIET_HOURS stops the start, not the alarms."""
     try:
-        if found is None:
-            raise ValueError(text)
-        return time(int(found[1]), int(found[2] or 0)), time(int(found[3]) % 24, int(found[4] or 0))
-    except ValueError:
-        raise BadValue("Quiet hours look like 22-6 or 22:00-06:30.", location="quiet_hours") from None
+        quiet_hours(settings.RIS_QUIET_HOURS or "22-6")
+    except BadValue as problem:
+        return [
+            Error(f"RIS_QUIET_HOURS is {settings.RIS_QUIET_HOURS!r}. {problem.message}", id="interfaces.E101")
+        ]
+    return []
 
 
 def _mail(alarms: list[Alarm]) -> None:

@@ -86,7 +86,8 @@ class EditForm(forms.Form):
     """A message as text, one segment a line."""
 
     text = forms.CharField(
-        strip=False, label="Message", widget=forms.Textarea(attrs={"rows": 22, "spellcheck": "false", "wrap": "off"}),
+        strip=False, label="Message",
+        widget=forms.Textarea(attrs={"rows": 18, "spellcheck": "false", "wrap": "off", "class": "raw"}),
         error_messages={"required": "An empty message cannot be sent."},
     )  # fmt: skip
     confirmed = forms.BooleanField(required=False, widget=forms.HiddenInput())

@@ -15,6 +15,9 @@ class Choice:
     pattern: str = ""
 
 
+#: From and to, on the clock of the house.
+QUIET_HOURS = r"([01]?\d|2[0-4])(?::([0-5]\d))?-([01]?\d|2[0-4])(?::([0-5]\d))?"
+
 CHOICES = {
     # In
     "facility": Choice("code of the facility that this sender's orders are for; the first one when empty"),
@@ -60,7 +63,7 @@ CHOICES = {
     # Both ways
     "quiet_hours": Choice(
         "when nobody is told of this partner's alarms; the house's own when empty, as 22-6", (), "",
-        r"\d{1,2}(:\d\d)?-\d{1,2}(:\d\d)?",
+        QUIET_HOURS,
     ),
     "sequence": Choice("MSH-13 carries sequence numbers (HL7 2.5.1 2.10.1)", ("yes", "no"), "no"),
     # Out
