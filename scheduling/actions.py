@@ -473,14 +473,23 @@ def block_room(room: Room, *, start: datetime, end: datetime, reason: str, by: U
     if end <= start:
         raise BadValue("The block ends before it begins.", location="end")
     block = Block.objects.create(room=room, during=DateTimeTZRange(start, end), reason=reason.strip()[:80])
-    record("room.blocked", f"room:{room.pk}", by=by, block=block.pk)
+    _tell_block("room.blocked", block, by=by)
     return block
+
+
+def _tell_block(fact: str, block: Block, *, by: User) -> None:
+    """With its time and reason: when it is told of, the block may be gone."""
+    starts, ends = block.span
+    record(
+        fact, f"room:{block.room_id}", by=by, block=block.pk, room=block.room_id, starts=starts.isoformat(),
+        ends=ends.isoformat(), reason=block.reason,
+    )  # fmt: skip
 
 
 @transaction.atomic
 def unblock_room(block: Block, *, by: User) -> None:
     require(by, "schedule.block")
-    record("room.unblocked", f"room:{block.room_id}", by=by, block=block.pk)
+    _tell_block("room.unblocked", block, by=by)
     block.delete()
 
 

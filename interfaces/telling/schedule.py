@@ -1,18 +1,22 @@
-"""Appointments: SIU S12 to S15 and S26 (RAD-48).
+"""Appointments: SIU S12 to S15 and S26 (RAD-48), and S23, S24 for the times when a room is blocked.
 
 A booking that was taken back and is made good again is an S12 under the number it had: the receiver has given
 the time up, and an S14 would change what it no longer has.
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 
 from interfaces import engine
+from interfaces.engine import NewMessage
 from interfaces.hl7 import profile
 from interfaces.hl7.outbound import siu
-from interfaces.hl7.outbound.siu import News
+from interfaces.hl7.outbound.parts import Writer
+from interfaces.hl7.outbound.siu import Blocked, News
 from interfaces.models import Endpoint
 from interfaces.telling.base import Telling, concerns, order_of
+from ris.department.models import Room
 from ris.events.models import Event
 from ris.exams.models import Exam
 from ris.exams.states import ExamStatus
@@ -28,6 +32,9 @@ _TOLD = {"note", "side", "priority"}
 
 
 def tell(event: Event) -> None:
+    if event.kind in _BLOCKS:
+        _tell_block(event)
+        return
     order = order_of(event.facts["order"])
     for endpoint in engine.subscribers("schedule"):
         if concerns(endpoint, order) and not _is_from(endpoint, event):
@@ -138,5 +145,26 @@ _TELLINGS: dict[str, Callable[[_Telling], None]] = {
     "exam.completed": _Telling.done,
 }
 
+_BLOCKS = {"room.blocked": ("S23", "Blocked"), "room.unblocked": ("S24", "Deleted")}
+
 #: The facts told.
-KINDS = tuple(_TELLINGS)
+KINDS = (*_TELLINGS, *_BLOCKS)
+
+
+def _tell_block(event: Event) -> None:
+    """A room's time taken or given back, to partners that plan for us (`blocks`)."""
+    trigger, status = _BLOCKS[event.kind]
+    facts = event.facts
+    blocked = Blocked(
+        facts["block"], Room.objects.select_related("facility").get(pk=facts["room"]),
+        datetime.fromisoformat(facts["starts"]), datetime.fromisoformat(facts["ends"]), facts["reason"],
+    )  # fmt: skip
+    news = News(trigger, status, blocked.reason, event.by)
+    for endpoint in engine.subscribers("schedule"):
+        if profile.option(endpoint.profile, "blocks") == "yes":
+            render = partial(_render_block, endpoint, event, blocked, news)
+            engine.enqueue(NewMessage(endpoint, event, "block", f"SIU^{trigger}", event.subject, render))
+
+
+def _render_block(endpoint: Endpoint, event: Event, blocked: Blocked, news: News, control_id: str) -> bytes:
+    return siu.block_message(blocked, news, Writer(endpoint, control_id, event.at))

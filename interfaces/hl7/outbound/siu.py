@@ -1,13 +1,15 @@
 """SIU out: appointments for the order placer (RAD-48; HL7 2.4 10.3)."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from interfaces.hl7 import codemaps, codes, er7
+from interfaces.hl7 import codemaps, er7
 from interfaces.hl7.er7 import Value
 from interfaces.hl7.outbound import parts
 from interfaces.hl7.outbound.parts import Writer
 from interfaces.models import CodeTable
 from ris.accounts.models import User
+from ris.department.models import Room
 from ris.orders.states import Priority
 from scheduling.models import Appointment, ScheduledProcedureStep
 
@@ -25,14 +27,13 @@ class News:
 
 
 #: RGS-2, AIS-2 ...: table 0206.
-_ACTIONS = {"S12": "A", "S13": "U", "S14": "U", "S15": "D", "S26": "U"}
+_ACTIONS = {"S12": "A", "S13": "U", "S14": "U", "S15": "D", "S23": "A", "S24": "D", "S26": "U"}
 _MINUTES = "MIN"
 
 
 def appointment_message(appointment: Appointment, news: News, writer: Writer) -> bytes:
     """One SCH, and a resource group for each procedure: its service, machines, room and technologist."""
-    if writer.version < "2.4":
-        writer = replace(writer, version_here=writer.option("schedule_version"))
+    writer = _as_sent(writer)
     order = appointment.order
     segments = [_sch(appointment, news, writer)]
     if writer.modern:
@@ -43,16 +44,23 @@ def appointment_message(appointment: Appointment, news: News, writer: Writer) ->
                     1: "1",
                     7: writer.time(appointment.starts_at),
                     8: writer.time(appointment.ends_at),
-                    9: codes.priority_code(order.priority),
+                    9: parts.priority(order, writer),
                 },
             )
         )
     if appointment.note:
         segments.append(er7.segment("NTE", {1: "1", 3: appointment.note}))
-    segments += [parts.pid(order.patient, order.visit), parts.pv1(order.visit, writer)]
+    segments += [parts.pid(order.patient, order.visit, writer), parts.pv1(order.visit, writer)]
     for number, step in enumerate(_steps(appointment), 1):
         segments += _resources(appointment, step, str(number), news, writer)
     return writer.message(("SIU", news.trigger, "SIU_S12"), segments)
+
+
+def _as_sent(writer: Writer) -> Writer:
+    """To a partner of a version before 2.4 these go out in a later one (RAD-48)."""
+    if writer.version < "2.4":
+        return replace(writer, version_here=writer.option("schedule_version"))
+    return writer
 
 
 def _steps(appointment: Appointment) -> list[ScheduledProcedureStep]:
@@ -71,7 +79,7 @@ def _sch(appointment: Appointment, news: News, writer: Writer) -> str:
         f"M{minutes}",
         writer.time(appointment.starts_at),
         writer.time(appointment.ends_at),
-        codes.priority_code(order.priority),
+        parts.priority(order, writer),
     ]
     return er7.segment(
         "SCH",
@@ -118,8 +126,7 @@ def _resources(
     action = _ACTIONS[news.trigger]
     start = writer.time(step.starts_at)
     minutes = str(_minutes(appointment))
-    service = [*parts.ordered(procedure), exam_type.code, exam_type.name, exam_type.scheme]
-    theirs = codemaps.theirs(writer.endpoint, CodeTable.DEPARTMENT, room.code)
+    service = [*parts.ordered(procedure, writer), exam_type.code, exam_type.name, exam_type.scheme]
     segments = [
         er7.segment("RGS", {1: set_id, 2: action}),
         er7.segment(
@@ -132,26 +139,7 @@ def _resources(
     ]  # fmt: skip
     if exam_type.prep:
         segments.append(er7.segment("NTE", {1: "1", 3: exam_type.prep}))
-    for position, station in enumerate(room.stations.filter(active=True), 1):
-        segments.append(
-            er7.segment(
-                "AIG",
-                {
-                    1: str(position), 2: action, 3: [station.ae_title, station.name],
-                    4: [station.modality, station.get_modality_display(), "DCM"], 8: start, 11: minutes, 12: _MINUTES,
-                    14: news.status,
-                },
-            )
-        )  # fmt: skip
-    segments.append(
-        er7.segment(
-            "AIL",
-            {
-                1: "1", 2: action, 3: ["", theirs, "", room.facility.code], 4: ["R", room.name], 6: start,
-                9: minutes, 10: _MINUTES, 12: news.status,
-            },
-        )
-    )  # fmt: skip
+    segments += _place(room, action, start, minutes, news.status, writer)
     exam = procedure.exams.select_related("technologist__practitioner").order_by("-pk").first()
     technologist = parts.xcn_of(exam.technologist, writer) if exam else ""
     if technologist:
@@ -165,3 +153,63 @@ def _resources(
             )
         )  # fmt: skip
     return segments
+
+
+def _place(room: Room, action: str, start: str, minutes: str, status: str, writer: Writer) -> list[str]:
+    """AIG for each machine of the room, then AIL for the room itself, by the partner's name for it."""
+    machines = [
+        er7.segment(
+            "AIG",
+            {
+                1: str(position), 2: action, 3: [station.ae_title, station.name],
+                4: [station.modality, station.get_modality_display(), "DCM"], 8: start, 11: minutes, 12: _MINUTES,
+                14: status,
+            },
+        )
+        for position, station in enumerate(room.stations.filter(active=True), 1)
+    ]  # fmt: skip
+    theirs = codemaps.theirs(writer.endpoint, CodeTable.DEPARTMENT, room.code)
+    location = er7.segment(
+        "AIL",
+        {
+            1: "1", 2: action, 3: ["", theirs, "", room.facility.code], 4: ["R", room.name], 6: start, 9: minutes,
+            10: _MINUTES, 12: status,
+        },
+    )  # fmt: skip
+    return [*machines, location]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A time in which a room is not to be booked, or is again."""
+
+    number: int
+    room: Room
+    start: datetime
+    end: datetime
+    reason: str
+
+
+def block_message(blocked: Blocked, news: News, writer: Writer) -> bytes:
+    """S23 and S24: a time of a room, of no patient."""
+    writer = _as_sent(writer)
+    start, end = writer.time(blocked.start), writer.time(blocked.end)
+    minutes = str(round((blocked.end - blocked.start).total_seconds() / 60))
+    action = _ACTIONS[news.trigger]
+    sch = er7.segment(
+        "SCH",
+        {
+            2: [f"B{blocked.number}", writer.endpoint.sending_application or "LIGHTBOX"],
+            4: blocked.room.code,
+            6: ["", blocked.reason],
+            9: minutes,
+            10: _MINUTES,
+            11: ["1", "", f"M{minutes}", start, end],
+            16: _person(news.by, writer),
+            20: _person(news.by, writer),
+            25: news.status,
+        },
+    )
+    place = _place(blocked.room, action, start, minutes, news.status, writer)
+    segments = [sch, er7.segment("RGS", {1: "1", 2: action}), *place]
+    return writer.message(("SIU", news.trigger, "SIU_S12"), segments)

@@ -2,7 +2,6 @@
 
 import re
 from datetime import datetime, timedelta
-from itertools import count
 from typing import Any
 
 import pytest
@@ -224,9 +223,30 @@ def test_a_changed_side_is_told_with_the_appointment_and_a_changed_reason_is_not
     assert [event for event, _, _ in gist(told())] == ["S12", "S14"]
 
 
-# In
+def test_blocked_times_are_told_to_those_who_plan_for_us() -> None:
+    """APT-06: S23 and S24, of a room and no patient."""
+    partner()
+    partner("planner", profile={"blocks": "yes"})
+    room, mona = make_room(), person("mona")
+    start, end = next_hour(2), next_hour(4)
+    block = scheduling.block_room(room, start=start, end=end, reason="Service", by=mona)
+    scheduling.unblock_room(block, by=mona)
+    assert told() == []
+    blocked, freed = told("planner")
+    assert [one.field("MSH", 9) for one in (blocked, freed)] == ["SIU^S23^SIU_S12", "SIU^S24^SIU_S12"]
+    assert (blocked.field("SCH", 25), freed.field("SCH", 25)) == ("Blocked", "Deleted")
+    assert blocked.field("SCH", 2) == freed.field("SCH", 2)
+    assert blocked.field("SCH", 6) == "^Service"
+    assert freed.field("SCH", 11) == f"1^^M120^{local(start)}^{local(end)}"
+    assert [blocked.field("AIL", position) for position in (3, 6, 9)] == [
+        "^CT1^^HARBOUR",
+        local(start),
+        "120",
+    ]
+    assert parse_message(blocked.raw.decode()).validate()
 
-_numbers = count(1)
+
+# In
 
 
 @pytest.fixture
