@@ -6,7 +6,7 @@ what the partner really was sent.
 """
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -44,13 +44,16 @@ from ris.patients.models import Patient
 from ris.reporting.actions import (
     begin_addendum,
     begin_correction,
+    cancel_report,
     make_preliminary,
     open_report,
     save_draft,
     sign_report,
+    withdraw_report,
 )
 from ris.reporting.models import Draft, Report
 from ris.reporting.sections import Section
+from ris.reporting.states import Finding
 from scheduling.actions import book, cancel_appointment, cancel_order, check_in, reschedule
 
 #: How many of the messages really sent are held against the contract.
@@ -235,6 +238,13 @@ def _samples(endpoint: Endpoint) -> list[bytes]:
     return found
 
 
+#: (what opens the text, what releases it)
+_RELEASED = ((None, make_preliminary),)
+_READ = (
+    *_RELEASED, (None, sign_report), (begin_addendum, sign_report), (begin_correction, sign_report),
+)  # fmt: skip
+
+
 class _Day:
     """One person who may do everything plays an exam from order to addendum, and what else can happen to one."""
 
@@ -350,11 +360,14 @@ class _Day:
             report = self.step(partial(open_report, exam, by=by))
             if report is not None:
                 self._read(report)
+                self.step(partial(withdraw_report, report, "entered_in_error", by=by))
+            again = self.step(partial(open_report, exam, by=by))
+            if again is not None:
+                self._read(again, _RELEASED)
+                self.step(partial(cancel_report, again, words="Sample reason", by=by))
 
-    def _read(self, report: Report) -> None:
-        for begin, end in (
-            (None, make_preliminary), (None, sign_report), (begin_addendum, sign_report), (begin_correction, sign_report),
-        ):  # fmt: skip
+    def _read(self, report: Report, acts: Sequence[tuple[Any, Any]] = ()) -> None:
+        for begin, end in acts or _READ:
             if begin is not None:
                 self.step(partial(begin, report, by=self._by))
             report.refresh_from_db()
@@ -365,7 +378,10 @@ class _Day:
                 Section(code=one["code"], title=one["title"], text=one["text"] or "Sample text.")
                 for one in draft.sections
             ]
-            kept = self.step(partial(save_draft, report, texts, version=draft.version, by=self._by))
+            save = partial(
+                save_draft, report, texts, finding=Finding.DAYS, version=draft.version, by=self._by
+            )
+            kept = self.step(save)
             if kept is not None:
                 self.step(partial(end, report, version=kept.version, by=self._by))
 
