@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ris.settings")
 
 from interfaces.hl7 import ack, er7
+from ris.core.errors import RisError
 
 ORM = "\r".join(
     [
@@ -51,9 +53,7 @@ def costs() -> list[Cost]:
         Cost("ORU of 7.5 kB, every OBX-5", best(lambda: result(ORU)), best(lambda: split(ORU))),
     ]
     for what, raw in wide().items():
-        found.append(
-            Cost(what, best(lambda raw=raw: refused_or_read(raw), 3), best(lambda raw=raw: split(raw), 3))
-        )
+        found.append(Cost(what, best(partial(refused_or_read, raw), 3), best(partial(split, raw), 3)))
     return found
 
 
@@ -95,7 +95,7 @@ def result(raw: bytes) -> list[str]:
 def refused_or_read(raw: bytes) -> object:
     try:
         return order(raw), result(raw)
-    except er7.RisError as error:
+    except RisError as error:
         return error
 
 

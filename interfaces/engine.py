@@ -481,6 +481,11 @@ def mark_unanswered(
     )  # fmt: skip
 
 
+def mark_not_sent(message: OutboundMessage) -> bool:
+    """The line had ended before the first byte left."""
+    return _outcome(message, None, status=OutboundState.QUEUED)
+
+
 def _outcome(message: OutboundMessage, answer: bytes | None, **values: object) -> bool:
     return _change(message, OutboundState.SENT, answer=answer, attempt=message.attempts, **values)
 

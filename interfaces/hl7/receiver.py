@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Iterator
 from copy import copy
 from datetime import timedelta
-from functools import partial
 
 from django.db import (
     DataError,
@@ -378,9 +377,9 @@ def take(raw: bytes, peer: str, endpoint: Endpoint | None = None) -> bytes:
     return bytes(apply(message.pk).ack)
 
 
-def take_reply(raw: bytes, endpoint: Endpoint) -> None:
-    """Store a reply that says more than accepted (ORR^O02), in the transaction that settles what it answers;
-    it is applied once that is committed, or by `recover`."""
+def take_reply(raw: bytes, endpoint: Endpoint) -> list[int]:
+    """Keep a reply that says more than accepted (ORR^O02), in the transaction that settles what it answers;
+    returns what is to be applied once that is committed. What is not, `recover` applies."""
     header = ack.header_of(raw, None)
     message, fresh = engine.store(
         Arrival(
@@ -388,8 +387,7 @@ def take_reply(raw: bytes, endpoint: Endpoint) -> None:
             sender=f"{header.sending_application}|{header.sending_facility}",
         )
     )  # fmt: skip
-    if fresh:
-        transaction.on_commit(partial(apply, message.pk), robust=True)
+    return [message.pk] if fresh else []
 
 
 def recover(older_than: timedelta = timedelta()) -> int:

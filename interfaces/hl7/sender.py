@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psycopg2
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import Error, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from interfaces import engine
@@ -138,6 +138,7 @@ class Delivery:
         self.answered = 0
         self._line: Line | None = None
         self._late: list[Answer] = []
+        self._replies: list[int] = []
 
     async def serve(self) -> None:
         """Send what is due until nothing has come for `linger` seconds; at once when another sender does so."""
@@ -169,6 +170,9 @@ class Delivery:
             )
             settle = None
             await self._hear_late(number)
+            while self._replies:
+                # In another thread: what it waits for must not keep the other lines waiting.
+                await asyncio.get_running_loop().run_in_executor(None, _apply, self._replies.pop())
             if not turn.served or self.stopping:
                 return
             if turn.message is None:
@@ -202,6 +206,8 @@ class Delivery:
         """One attempt; returns what is to be written of it. No transaction is open around the network."""
         assert self._line is not None, "a message is claimed for an open line"
         faults.point("after_claim")
+        if not self._line.is_usable:
+            return partial(engine.mark_not_sent, message)
         both = option(endpoint, "acks") == "enhanced" and option(endpoint, "application_acks") == "line"
         try:
             answer = await self._line.exchange(
@@ -212,7 +218,7 @@ class Delivery:
             return partial(_unanswered, endpoint, message, trouble)
         faults.point("after_ack_before_commit")
         self.answered += 1
-        return partial(_answered, endpoint, message, answer)
+        return partial(_answered, endpoint, message, answer, self._replies)
 
     def _hear(self, answer: Answer) -> None:
         self._late.append(answer)
@@ -250,7 +256,7 @@ def _unanswered(endpoint: Endpoint, message: OutboundMessage, trouble: NoAnswer)
     return engine.mark_unanswered(message, endpoint, answer=trouble.answer, text=trouble.text, retry_in=retry)
 
 
-def _answered(endpoint: Endpoint, message: OutboundMessage, answer: Answer) -> bool:
+def _answered(endpoint: Endpoint, message: OutboundMessage, answer: Answer, replies: list[int]) -> bool:
     engine.line_up(endpoint)
     if not answer.accepted:
         return _refused(endpoint, message, answer)
@@ -260,8 +266,17 @@ def _answered(endpoint: Endpoint, message: OutboundMessage, answer: Answer) -> b
             answers.accepted(message, answer.code)
     if settled and not answer.type.startswith("ACK"):
         # ORR^O02 answers an order with more than a code: what it says is applied like any message.
-        receiver.take_reply(answer.raw, endpoint)
+        replies += receiver.take_reply(answer.raw, endpoint)
     return settled
+
+
+def _apply(pk: int) -> None:
+    try:
+        receiver.apply(pk)
+    except Error as error:
+        log.warning("message %s still waits: %s", pk, type(error).__name__)
+    finally:
+        connection.close()
 
 
 def _refused(endpoint: Endpoint, message: OutboundMessage, answer: Answer) -> bool:
