@@ -80,9 +80,9 @@ def _page(request: UserRequest, case: Case, *, problem: str = "") -> HttpRespons
         "refused": refused, "url": _url(case), "note": NoteForm(initial={"note": case.note}),
         "may_act": allowed(request.user, "case.settle") and is_open,
         "may_read": allowed(request.user, "message.act") and is_open and refused,
-        "may_apply": allowed(request.user, "case.settle") and is_open and case.kind in held.HELD,
         "match": is_open and refused and _MATCHES.get(CaseKind(case.kind), ""),
-        "way_out": _way_out(case, request) if is_open else None,
+        "may_apply": allowed(request.user, "case.settle") and is_open and case.kind in held.HELD,
+        "ways": [*_ways_out(case, request), *_records(case, request)],
         "effects": effects.of(message, request.user) if message else [],
     }  # fmt: skip
     return render(request, "interfaces/case.html", context, status=409 if problem else 200)
@@ -98,21 +98,28 @@ def _url(case: Case) -> str:
     return reverse("message_out", args=[case.outbound_id]) if case.outbound_id else ""
 
 
-def _way_out(case: Case, request: UserRequest) -> tuple[str, str] | None:
+def _ways_out(case: Case, request: UserRequest) -> list[tuple[str, str]]:
     """(address, words) of the page where this kind of case is put right."""
     pages = {
         CaseKind.UNKNOWN_EXAM: ("/orders?view=codes", "Match the exam code", "order.map_procedure"),
         CaseKind.UNKNOWN_CODE: (_partner(case), "Map the code for this partner", "endpoint.change"),
         CaseKind.WRONG_FACILITY: (_partner(case), "Open the partner's settings", "endpoint.change"),
-        CaseKind.SIGNED_REPORT: (_patient(case), "Open the patient", "patient.view"),
-        CaseKind.DELETION: (_patient(case), "Open the patient", "patient.view"),
     }
-    found = pages.get(CaseKind(case.kind))
-    return (found[0], found[1]) if found and found[0] and allowed(request.user, found[2]) else None
+    url, words, right = pages.get(CaseKind(case.kind), ("", "", "message.view"))
+    return [(url, words)] if url and case.status == CaseStatus.OPEN and allowed(request.user, right) else []
 
 
-def _patient(case: Case) -> str:
-    return f"/p/{case.patient_id}" if case.patient_id else ""
+def _records(case: Case, request: UserRequest) -> list[tuple[str, str]]:
+    """The order and the patient that the case speaks of, for whoever may look."""
+    found = []
+    if case.accession_number and allowed(request.user, "order.view"):
+        orders = Order.objects.filter(accession_number=case.accession_number)
+        found += [
+            (reverse("order", args=[pk]), "Open the order") for pk in orders.values_list("pk", flat=True)
+        ]
+    if case.patient_id and allowed(request.user, "patient.view"):
+        found.append((reverse("patient", args=[case.patient_id]), "Open the patient"))
+    return found
 
 
 def _partner(case: Case) -> str:
