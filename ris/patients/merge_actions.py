@@ -106,7 +106,10 @@ def merge_patients(
         raise Conflict("These records are one already; the merge would go in a circle.", location="MRG-1")
     if living(retired).pk != retired.pk:
         raise MergedElsewhere("This record has been merged into a third one before.", location="MRG-1")
-    moved = {model._meta.label: _hold(model, patient=retired) for model in belongings()}
+    moved: dict[str, list[int]] = {}
+    for model in belongings():
+        if model is not Visit:  # a visit is locked after its patient, as `open_visit` has it
+            _hold(model, patient=retired)
     held = _hold_patients(surviving, retired)
     surviving, retired = held[surviving.pk], held[retired.pk]
     if surviving.merged_into_id is not None or retired.merged_into_id is not None:
@@ -182,7 +185,8 @@ def unmerge_patients(merge: Merge, *, by: User, reason: str, at: datetime | None
     if not reason.strip():
         raise MissingData("Say why the merge is taken back.", location="reason")
     for model in belongings():
-        _hold(model, pk__in=merge.moved.get(model._meta.label, []))
+        if model is not Visit:
+            _hold(model, pk__in=merge.moved.get(model._meta.label, []))
     held = _hold_patients(merge.survivor, merge.retired)
     merge = Merge.objects.select_for_update().get(pk=merge.pk)
     if why := what_stands_against(merge):
@@ -214,6 +218,9 @@ def move_visit(visit: Visit, to: Patient, *, by: User) -> Visit:
     wrong = visit.patient
     if wrong.pk == to.pk:
         return visit
+    for model in belongings():
+        if model is not Visit:
+            _hold(model, **{model.visit_path: visit.pk})  # type: ignore[attr-defined]
     _hold_patients(wrong, to)
     moved: dict[str, list[int]] = {}
     for model in belongings():

@@ -157,6 +157,7 @@ class Patient(models.Model):
                 operation=pgtrigger.UpdateOf("merged_into_id"),  # type: ignore[no-untyped-call]
                 when=pgtrigger.After,
                 timing=pgtrigger.Deferred,
+                condition=pgtrigger.Q(new__merged_into__isnull=False),
                 func=_NOTHING_LEFT_BEHIND,
             ),
         ]

@@ -39,7 +39,12 @@ def field(raw: bytes, position: int) -> str:
     return parts[position - 1] if position <= len(parts) else ""
 
 
-TAKEN = {"ADT": {"A01", "A04", "A05", "A08", "A28", "A31"}, "ORM": {"O01"}, "OMG": {"O19"},
+ADT = (
+    "A01 A02 A03 A04 A05 A06 A07 A08 A09 A10 A11 A12 A13 A14 A15 A16 A18 A23 A24 A28 A29 A31 A34 A35 A36 A37 A38 A39"
+    " A40 A41 A42 A43 A44 A45 A46 A47 A49 A50 A51 A60"
+)
+TAKEN = {"ADT": set(ADT.split()), "ORM": {"O01"}, "OMG": {"O19"},
+         "OMI": {"O23"}, "ORR": {"O02"}, "ORG": {"O20"}, "ORI": {"O24"},
          "SIU": {"S12", "S13", "S14", "S15", "S16", "S17", "S26"}}  # fmt: skip
 VERSIONS = {"2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8"}
 
