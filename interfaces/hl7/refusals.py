@@ -11,7 +11,7 @@ from ris.core.errors import RisError
 #: The field at fault -> what is not known here.
 _UNKNOWN = (
     (re.compile(r"(OBR|ORC)(\[\d+\])?-4\b"), CaseKind.UNKNOWN_EXAM),
-    (re.compile(r"(ORC|OBR|TXA)"), CaseKind.UNKNOWN_ORDER),
+    (re.compile(r"(ORC|OBR|TXA|SCH-2[67])"), CaseKind.UNKNOWN_ORDER),
     (re.compile(r"(SCH|ARQ|AI[SGLP])"), CaseKind.UNKNOWN_APPOINTMENT),
     (re.compile(r"PV1(\[\d+\])?-3\b|MSH-[46]"), CaseKind.WRONG_FACILITY),
     (re.compile(r"(PID|MRG|PV1)"), CaseKind.UNKNOWN_PATIENT),

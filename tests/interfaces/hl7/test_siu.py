@@ -11,7 +11,7 @@ from hl7apy.parser import parse_message
 from interfaces.actions import configure_endpoint
 from interfaces.hl7 import receiver
 from interfaces.hl7.mllp import Frame
-from interfaces.models import CodeMap, CodeTable, Endpoint, OutboundMessage
+from interfaces.models import Case, CaseKind, CodeMap, CodeTable, Endpoint, OutboundMessage
 from ris.accounts.models import system_user
 from ris.core.errors import BadValue
 from ris.department.models import Laterality, Station
@@ -373,6 +373,17 @@ def test_a_refused_booking_leaves_nothing_behind_and_says_why(scheduler: Endpoin
     assert take(siu("S12", next_hour(6))).error == "205"
     make_exam(order)
     assert [take(siu(event, next_hour(8))).error for event in ("S13", "S15", "S26")] == ["207"] * 3
+
+
+def test_news_of_what_is_not_known_here_waits_for_a_person(scheduler: Endpoint) -> None:
+    """APT-08: an unknown order and an unknown appointment are different cases; told again, each stays one."""
+    asked_for()
+    for message in (siu("S12", next_hour(2), placer="Z9^NOBODY"), siu("S15", sch1="X1", placer="")):
+        assert take(message).error == "204"
+        assert take(message.replace("|P|2.4", "|P|2.5")).error == "204"
+    assert sorted(Case.objects.values_list("kind", "count")) == [
+        (CaseKind.UNKNOWN_APPOINTMENT, 2), (CaseKind.UNKNOWN_ORDER, 2),
+    ]  # fmt: skip
 
 
 def test_a_taken_or_closed_time_is_shared_where_the_profile_says_so(scheduler: Endpoint) -> None:
