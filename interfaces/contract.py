@@ -15,7 +15,7 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from interfaces.hl7 import er7, names, receiver
+from interfaces.hl7 import charsets, er7, names, receiver
 from interfaces.hl7 import profile as profiles
 from interfaces.hl7.er7 import Message
 from interfaces.hl7.inbound import READERS
@@ -148,7 +148,7 @@ def _conversations(samples: list[bytes]) -> Iterator[Conversation]:
         found.setdefault(conversation_of(message), []).append((message, raw))
     for name, pairs in sorted(found.items()):
         longest = max((raw for _, raw in pairs), key=len)
-        yield Conversation(name, tuple(_segment_uses([one for one, _ in pairs])), er7.decode_bytes(longest))
+        yield Conversation(name, tuple(_segment_uses([one for one, _ in pairs])), charsets.decode(longest))
 
 
 def _segment_uses(messages: list[Message]) -> Iterator[SegmentUse]:

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection, transaction
 
 from interfaces import actions, engine
 from interfaces.engine import Arrival
-from interfaces.hl7 import ack, er7, receiver
+from interfaces.hl7 import ack, charsets, er7, receiver
 from interfaces.models import Case, Direction, Endpoint, InboundMessage, OutboundMessage
 from ris.accounts.models import User
 from ris.accounts.permissions import require
@@ -342,7 +342,7 @@ def _difference(
 
 def _lines(raw: bytes) -> list[str]:
     try:
-        return [line for line in er7.decode_bytes(raw).split("\r") if line]
+        return [line for line in charsets.decode(raw).split("\r") if line]
     except RisError:
         return [raw.decode("latin-1")]
 

@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 from interfaces.hl7 import charsets
 from interfaces.hl7.charsets import CHARSETS as CHARSETS
-from interfaces.hl7.charsets import decode as decode_bytes
 from interfaces.hl7.charsets import header_line as header_line
 from ris.core.errors import BadValue, RisError
 
@@ -310,7 +309,7 @@ def _path(path: str) -> tuple[str, int, int, int, int]:
 
 def read(raw: bytes, default: str = charsets.UTF_8) -> Message:
     """Bytes of one frame to segments. Raises Unreadable, BadValue or BadSegment."""
-    return Message(decode_bytes(raw, default))
+    return Message(charsets.decode(raw, default))
 
 
 # Escape sequences (2.5.1 2.7)

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from interfaces import actions, contract, rehearsal
 from interfaces.access import inbound_for, partner_for
 from interfaces.forms import BenchForm, PartnerForm
-from interfaces.hl7 import er7
+from interfaces.hl7 import charsets
 from interfaces.models import Endpoint
 from interfaces.rehearsal import Change, Replay
 from ris.accounts.doors import UserRequest, needs
@@ -125,7 +125,7 @@ def bench(request: UserRequest) -> HttpResponse:
 
 def _text(raw: bytes) -> str:
     try:
-        text = er7.decode_bytes(raw)
+        text = charsets.decode(raw)
     except RisError:
         text = raw.decode("latin-1")
     return text.replace("\r", "\n").strip("\n")

@@ -120,7 +120,6 @@ STATUSES = {
     "no_show": ("No-show", "noshow", "plain"),
     # Visits.
     "preadmit": ("Pre-admitted", "scheduled", "plain"),
-    "active": ("Admitted", "bed", "info"),
     "discharged": ("Discharged", "completed", "plain"),
     # Money.
     "captured": ("New", "plus", "info"),
