@@ -97,10 +97,10 @@ class Overtaken(Exception):
 
 def _turn(endpoint_id: int, opened: tuple[str, bool, str] | None, settle: Callable[[], bool] | None) -> Turn:
     """Settle the last message and claim the next in one transaction: one commit a message."""
-    with transaction.atomic():
+    with transaction.atomic(), engine.without_savepoints():
         if settle is not None and not settle():
             raise Overtaken
-        endpoint = Endpoint.objects.get(pk=endpoint_id)
+        endpoint = engine.partner(endpoint_id)
         now = timezone.now()
         if not endpoint.active or endpoint.paused or endpoint.next_attempt_at > now:
             return Turn(endpoint, None, b"", served=False)
@@ -257,17 +257,17 @@ def _unanswered(endpoint: Endpoint, message: OutboundMessage, trouble: NoAnswer)
 
 
 def _answered(endpoint: Endpoint, message: OutboundMessage, answer: Answer, replies: list[int]) -> bool:
+    """In the transaction of the turn."""
     engine.line_up(endpoint)
     if not answer.accepted:
         return _refused(endpoint, message, answer)
-    with transaction.atomic():
-        settled = engine.mark_accepted(message, code=answer.code, answer=answer.raw)
-        if settled:
-            answers.accepted(message, answer.code)
-    if settled and not answer.type.startswith("ACK"):
+    if not engine.mark_accepted(message, code=answer.code, answer=answer.raw):
+        return False
+    answers.accepted(message, answer.code)
+    if not answer.type.startswith("ACK"):
         # ORR^O02 answers an order with more than a code: what it says is applied like any message.
         replies += receiver.take_reply(answer.raw, endpoint)
-    return settled
+    return True
 
 
 def _apply(pk: int) -> None:
