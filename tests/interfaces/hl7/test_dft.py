@@ -10,8 +10,8 @@ from billing.actions import NewFee, capture_charge, hold_charge, release_charge,
 from billing.models import Charge
 from billing.states import ChargeStatus, Component
 from interfaces import engine
-from interfaces.actions import configure_endpoint
-from interfaces.hl7 import answers
+from interfaces.actions import configure_endpoint, resend
+from interfaces.hl7 import answers, sender
 from interfaces.models import Endpoint, OutboundMessage
 from interfaces.states import OutboundState
 from ris.accounts.models import system_user
@@ -37,7 +37,7 @@ from tests.makers import (
     make_report,
     next_hour,
 )
-from tests.peers.emr import Entry
+from tests.peers.emr import Emr, Entry
 
 pytestmark = pytest.mark.django_db
 
@@ -243,6 +243,25 @@ def test_what_the_modality_used_is_charged_with_the_exam() -> None:
     ]  # fmt: skip
     assert {row[20] for row in message.all("FT1")} == {"^MOYER^JANE"}
     assert parse_message(message.raw.decode()).validate()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_charge_is_sent_once_the_office_has_answered(emr: Emr) -> None:
+    """CHG-15: over the wire, refused and then taken."""
+    partner("office", "charges", address=emr.address)
+    examined()
+    relay_all()
+    (message,) = OutboundMessage.objects.all()
+    emr.answer = lambda entry: "AE"
+    assert sender.drain(message.endpoint_id, linger=0) == 1
+    relay_all()
+    assert only_charge().status == "captured"
+    emr.answer = lambda entry: "AA"
+    resend(message, by=person("ada"))
+    assert sender.drain(message.endpoint_id, linger=0) == 1
+    relay_all()
+    assert (only_charge().status, only_charge().sent_as) == ("sent", f"office {message.control_id}")
+    assert [entry.field("FT1", 6) for entry in emr.entries()] == ["CG", "CG"]
 
 
 # Credits
