@@ -1,9 +1,12 @@
-"""Clients that cost little themselves: raw sockets for DICOM, plain HTTP for pages."""
+"""Clients, and a receiver, that cost little themselves: raw sockets for DICOM and HL7, plain HTTP for pages."""
 
 import http.client
 import re
 import socket
 import struct
+import threading
+import time
+from statistics import quantiles
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode, urlsplit
@@ -165,3 +168,65 @@ class Visitor:
             name, _, value = cookie.partition(";")[0].partition("=")
             self.cookies[name] = value
         return answer.status, body
+
+
+class Sink:
+    """An HL7 receiver that accepts everything and notes when it answered what."""
+
+    def __init__(self) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.name = f"127.0.0.1:{self.socket.getsockname()[1]}"
+        self.answered: dict[str, float] = {}
+        self._seen = 0
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.socket.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                line, _ = self.socket.accept()
+            except OSError:
+                return
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=self._serve, args=(line,), daemon=True).start()
+
+    def _serve(self, line: socket.socket) -> None:
+        kept = b""
+        while data := line.recv(65536):
+            kept += data
+            while (end := kept.find(b"\x1c\r")) >= 0:
+                control_id = kept[:end].split(b"|", 10)[9].decode()
+                kept = kept[end + 2 :]
+                line.sendall(
+                    f"\x0bMSH|^~\\&|R|R|L|L|20300101||ACK|A{control_id}|P|2.3.1\rMSA|AA|{control_id}\r\x1c\r".encode()
+                )
+                self.answered[control_id] = time.monotonic()
+        line.close()
+
+    def _wait(self, messages: int) -> list[float]:
+        """When the next so many messages were answered."""
+        end = time.monotonic() + 300
+        while len(self.answered) - self._seen < messages:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{len(self.answered) - self._seen} of {messages} messages came")
+            time.sleep(0.05)
+        times = sorted(list(self.answered.values())[self._seen :])
+        self._seen = len(self.answered)
+        return times
+
+    def drained(self, messages: int) -> float:
+        """Messages a second between the first and the last of the next so many."""
+        times = self._wait(messages)
+        return (len(times) - 1) / (times[-1] - times[0])
+
+    def latency(self, committed: dict[str, float]) -> float:
+        """The 95th percentile of the seconds from commit to answer."""
+        self._wait(len(committed))
+        return quantiles([self.answered[one] - at for one, at in committed.items()], n=20)[-1]
