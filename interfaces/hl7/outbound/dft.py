@@ -47,7 +47,7 @@ def charge_message(charges: Sequence[Charge], kind: str, writer: Writer) -> byte
     moment = writer.time(writer.at)
     segments = [
         er7.segment("EVN", {1: "P03", 2: moment, 6: moment}),
-        parts.pid(order.patient, visit),
+        parts.pid(order.patient, visit, writer),
         parts.pv1(visit, writer),
     ]
     performer = _performer(charges, exam, writer)

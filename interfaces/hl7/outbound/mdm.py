@@ -68,7 +68,7 @@ def document_message(document: Document, writer: Writer) -> bytes:
     with_content = document.event != "T11"
     segments = [
         er7.segment("EVN", {1: document.event, 2: writer.time(writer.at)}),
-        parts.pid(order.patient, order.visit),
+        parts.pid(order.patient, order.visit, writer),
         parts.pv1(order.visit, writer),
     ]
     result = Result([exam], part, document.pdf)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from urllib.parse import quote
 
-from interfaces.hl7 import codes, er7
+from interfaces.hl7 import er7
 from interfaces.hl7.er7 import Raw, Value
 from interfaces.hl7.outbound import orm, parts
 from interfaces.hl7.outbound.parts import Writer
@@ -78,7 +78,10 @@ class Observation:
 def result_message(result: Result, writer: Writer) -> bytes:
     """The report as it reads with the part. Of exams read together the first has the text, the rest point to it."""
     first, *rest = result.exams
-    segments = [parts.pid(first.order.patient, first.order.visit), parts.pv1(first.order.visit, writer)]
+    segments = [
+        parts.pid(first.order.patient, first.order.visit, writer),
+        parts.pv1(first.order.visit, writer),
+    ]
     found = list(observations(result, first, writer))
     segments += order_segments(result, first, 1, {}, writer)
     segments += observation_segments(result.part, first, found, writer)
@@ -100,7 +103,7 @@ def order_segments(
     segments = [common, _request(result, exam, number, status, parent, writer)]
     if writer.modern:
         # RAD-128: the time stands in TQ1-7, after OBR in ORU_R01.
-        urgency = codes.priority_code(order.priority)
+        urgency = parts.priority(order, writer)
         segments.append(er7.segment("TQ1", {1: "1", 7: writer.time(exam.started_at), 9: urgency}))
     return segments
 
@@ -113,14 +116,14 @@ def _request(
     assistant = part.author if part and part.author_id != getattr(principal, "pk", None) else None
     name = parts.ndl_of if writer.option("interpreter") == "ndl" else parts.xcn_of
     kind = procedure.procedure_type
-    timing: Value = ["1", "once", "", writer.time(exam.started_at), "", codes.priority_code(order.priority)]
+    timing: Value = ["1", "once", "", writer.time(exam.started_at), "", parts.priority(order, writer)]
     return er7.segment(
         "OBR",
         {
             1: str(number),
             2: parts.placer(order),
             3: parts.filler(order, writer),
-            4: parts.ordered(procedure),
+            4: parts.ordered(procedure, writer),
             7: writer.time(exam.started_at),
             8: writer.time(exam.ended_at),
             13: order.clinical_info,
@@ -128,14 +131,14 @@ def _request(
             18: order.accession_number,
             19: procedure.requested_procedure_id,
             22: writer.time(part.released_at if part else writer.at),
-            24: codes.modality_code(kind.modality) if kind else "RAD",
+            24: parts.modality(kind.modality, writer) if kind else "RAD",
             25: status,
             27: "" if writer.modern else timing,
-            31: ["", order.reason] if order.reason else "",
+            31: parts.reason(order),
             32: name(principal, writer),
             33: name(assistant, writer),
             34: name(exam.technologist, writer),
-            44: parts.ordered(procedure),
+            44: parts.ordered(procedure, writer),
             **parent,
         },
     )

@@ -116,7 +116,7 @@ def ndl_of(user: User | None, writer: Writer) -> Value:
     return [[part if isinstance(part, str) else part[0] for part in name]] if name else ""
 
 
-def pid(patient: Patient, visit: Visit | None, writer: Writer | None = None) -> str:
+def pid(patient: Patient, visit: Visit | None, writer: Writer) -> str:
     numbers = sorted(patient.identifiers.all(), key=lambda one: (not one.primary, one.pk))
     return er7.segment(
         "PID",
@@ -124,7 +124,7 @@ def pid(patient: Patient, visit: Visit | None, writer: Writer | None = None) -> 
             3: er7.repeat([[one.value, "", "", one.authority, one.type] for one in numbers]),
             5: xpn(patient.name),
             7: patient.birth_date.replace("-", ""),
-            8: codemaps.theirs(writer.endpoint, CodeTable.SEX, patient.sex) if writer else patient.sex,
+            8: codemaps.theirs(writer.endpoint, CodeTable.SEX, patient.sex),
             11: patient.address,
             13: er7.repeat(_telephones(patient)),
             15: patient.language,
@@ -179,10 +179,10 @@ def filler(order: Order, writer: Writer) -> Value:
     return [order.accession_number, writer.endpoint.sending_application or "LIGHTBOX"]
 
 
-def ordered(procedure: RequestedProcedure, writer: Writer | None = None) -> list[str]:
+def ordered(procedure: RequestedProcedure, writer: Writer) -> list[str]:
     """The code of the exam as the placer wrote it; our own code in the partner's word for it."""
     kind, code = procedure.procedure_type, procedure.code
-    if writer is not None and kind is not None and kind.code == code:
+    if kind is not None and kind.code == code:
         code = codemaps.theirs(writer.endpoint, CodeTable.EXAM, code)
     return [code, procedure.code_text, procedure.code_scheme]
 
