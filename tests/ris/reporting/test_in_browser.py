@@ -210,10 +210,12 @@ def test_the_readers_pages_can_be_read_by_everybody(
     rita = person("rita")
     writing = reporting.open_report(department["Duarte"], by=rita)
     taken = Report.objects.get(reported__exam=department["Roy"])
-    signed = Report.objects.filter(status="final").latest("pk")
+    withdrawn, signed = Report.objects.filter(status="final").order_by("pk")
+    reporting.withdraw_report(withdrawn, "wrong_exam", words="Dictated on the wrong study", by=rita)
     for path, name in (
         ("/reading", "reading-list"), ("/reading?v=addenda", "reading-empty"), (f"/reports/{writing.pk}", "report"),
         (f"/reports/{taken.pk}", "report-taken"), (f"/reports/{signed.pk}", "report-signed"),
+        (f"/reports/{signed.pk}/withdraw", "report-withdraw"), (f"/reports/{withdrawn.pk}", "report-withdrawn"),
     ):  # fmt: skip
         page = open_as(rita, path, theme=theme)
         photograph(page, f"{name}-{theme}")
