@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 PEERS := dcmtk orthanc chromium
 
-.PHONY: run test setup lint fmt peers bench
+.PHONY: run test setup lint fmt peers bench faults fuzz
 
 run: setup
 	RIS_ENV=$${RIS_ENV:-demo} exec .venv/bin/python manage.py up --seed demo
@@ -52,3 +52,10 @@ peers:
 
 bench: .venv/test.stamp peers
 	.venv/bin/python -m bench
+
+# Hours: what test_faults.py does in minutes, at full size. `make faults ARGS='F1 F9 --share 0.1'` narrows.
+faults: .venv/test.stamp
+	.venv/bin/python -m tests.faults $(ARGS)
+
+fuzz: .venv/test.stamp
+	.venv/bin/python -m tests.fuzz $(ARGS)

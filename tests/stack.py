@@ -43,7 +43,7 @@ class Stack:
         self.ready: dict[str, str] = {}
         self.output = data.with_name(f"{data.name}.out")
 
-    def start(self, limit: float = 120) -> Self:
+    def start(self, limit: float = 400) -> Self:
         """Start and wait for READY."""
         self.begin()
         until(self.is_ready, limit, "READY")
