@@ -304,8 +304,10 @@ def serialise(keys: Sequence[str]) -> None:
     """Let one transaction at a time work on each key: two messages may name the same new patient at once."""
     with connection.cursor() as cursor:
         # In one order for everybody, or two messages wait for each other.
-        for key in sorted(set(keys)):
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 2575))", [key])
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(key, 2575)) FROM unnest(%s::text[]) key",
+            [sorted(set(keys))],
+        )
 
 
 # Out

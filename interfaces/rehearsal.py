@@ -120,6 +120,9 @@ def _run(raw: bytes, endpoint: Endpoint, change: Callable[[], object] = lambda: 
             )
         )  # fmt: skip
         message = receiver.apply(message.pk)
+        # A refused message was taken back with what it had recorded until then.
+        true = set(Event.objects.filter(pk__in=[one.pk for one in facts]).values_list("pk", flat=True))
+        facts[:] = [one for one in facts if one.pk in true]
         trouble = pass_on(facts)
         told = OutboundMessage.objects.filter(event__in=[one.pk for one in facts]).select_related("endpoint")
         draft = Rehearsal(
