@@ -379,9 +379,9 @@ def match(case: Case, order: Order | None, patient: Patient | None, *, by: User)
         raise IllegalTransition("There is no refused message to match.")
     values: dict[tuple[str, int], str] = {}
     if order is not None:
-        # With the placer's unknown number in front, the reader goes by ours (ORC-3, OBR-3).
+        # With the placer's unknown number in front, the readers go by ours (ORC-3, OBR-3, SCH-27).
         number = er7.field([order.accession_number, "LIGHTBOX"])
-        values |= {("ORC", 3): number, ("OBR", 3): number}
+        values |= {("ORC", 3): number, ("OBR", 3): number, ("SCH", 27): number}
         patient = order.patient
     if patient is not None:
         known = patient.identifiers.order_by("-primary", "pk").first()

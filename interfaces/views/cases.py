@@ -89,7 +89,11 @@ def _page(request: UserRequest, case: Case, *, problem: str = "") -> HttpRespons
 
 
 #: What a person may say the message means.
-_MATCHES = {CaseKind.UNKNOWN_ORDER: "order", CaseKind.UNKNOWN_PATIENT: "patient"}
+_MATCHES = {
+    CaseKind.UNKNOWN_ORDER: "order",
+    CaseKind.UNKNOWN_APPOINTMENT: "order",  # an appointment is found by its order
+    CaseKind.UNKNOWN_PATIENT: "patient",
+}
 
 
 def _url(case: Case) -> str:

@@ -74,6 +74,18 @@ def test_a_cancellation_of_an_unknown_order_is_matched_by_hand_and_takes_effect(
     assert AuditEvent.objects.filter(action="message.edited", subject=f"message:{refused.pk}").count() == 1
 
 
+def test_a_cancelled_appointment_that_nobody_knows_is_found_by_its_order(ada: Client) -> None:
+    appointment = makers.make_appointment()
+    siu = [samples.msh("SIU^S15", version="2.4"), "SCH|77^ENT||||||||||^^^20260302090000", ""]
+    assert _send("\r".join(siu)).error_location == "SCH-1"
+    case = Case.objects.get()
+    assert case.kind == "unknown_appointment"
+    ada.post(f"/interfaces/cases/{case.pk}/match", {"record": appointment.order_id})
+    case.refresh_from_db()
+    appointment.refresh_from_db()
+    assert (case.status, appointment.status) == ("solved", "cancelled")
+
+
 def test_the_same_cancellation_under_another_number_solves_the_case() -> None:
     _send(samples.orm("CA", "A77^EMR"))
     assert _send(samples.orm("NW", "A77^EMR")).status == "processed"
