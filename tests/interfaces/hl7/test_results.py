@@ -325,6 +325,64 @@ def test_a_result_waits_until_the_placer_has_numbered_the_order() -> None:
     assert {one.field("OBR", 2) for one in messages} == {"N1^MESA_ORDPLC"}
 
 
+def test_every_field_of_a_result_says_what_the_record_says() -> None:
+    """RES-01 to RES-13, RES-22, RES-23, RES-27: the forms of 2.3.1 (RAD-28) and 2.5.1 (RAD-128)."""
+    partner("new", facts="results", hl7_version="2.5.1", profile={**QUIET, "timezone": "UTC"})
+    partner("old", facts="results", profile={**QUIET, "interpreter": "xcn", "timezone": "UTC"})
+    order = placed(patient=make_patient("Núñez", "José", mrn="88"))
+    exam = make_exam(order, completed=True)
+    rene, rita = person("rene"), person("rita")
+    report = reporting.open_report(exam, by=rene)
+    words: list[Section] = [{"code": "19005-8", "title": "Impression", "text": "Bleed."}]
+    draft = reporting.save_draft(report, words, version=1, by=rene)
+    reporting.release_lease(report, by=rene)
+    part = reporting.sign_report(report, version=draft.version, by=rita)
+    (new,), (old,) = results("new"), results("old")
+    procedure, stamp = order.procedures.get(), "%Y%m%d%H%M%S"
+    started, ended, signed = (
+        one.strftime(stamp) for one in (exam.started_at, exam.ended_at, part.released_at) if one
+    )
+    shared = {
+        "ORC-1": "RE", "ORC-5": "CM", "OBR-2": "A131Z^MESA_ORDPLC", "OBR-3": f"{order.accession_number}^LIGHTBOX",
+        "OBR-4": "CTHEAD^CT head^L", "OBR-44": "CTHEAD^CT head^L", "OBR-18": order.accession_number,
+        "OBR-19": procedure.requested_procedure_id, "OBR-24": "CT", "OBR-25": "F",
+        "OBR-31": "^Right upper quadrant pain",
+    }  # fmt: skip
+    zone = "+0000"
+    forms = (
+        (new, {
+            "MSH-9": "ORU^R01^ORU_R01", "MSH-12": "2.5.1", "MSH-18": "UNICODE UTF-8", "PV1-51": "V",
+            "OBR-7": started + zone, "OBR-8": ended + zone, "OBR-22": signed + zone, "TQ1-7": started + zone,
+            "OBR-16": "LINDGREN^Lindgren^Maja^^^Dr^^^HARBOUR", "OBR-32": "rita&Radiologist&Rita",
+            "OBR-33": "rene&Resident&Rene", "OBR-34": "theo&Technologist&Theo",
+            "OBR-5": "", "OBR-6": "", "OBR-12": "", "OBR-14": "", "OBR-15": "", "OBR-27": "",
+            "OBX-2": "ST", "OBX-3": "113014^DICOM Study^DCM", "OBX-5": procedure.study_instance_uid, "OBX-11": "O",
+        }),
+        (old, {
+            "MSH-9": "ORU^R01", "MSH-12": "2.3.1", "OBR-7": started, "OBR-22": signed,
+            "OBR-16": "LINDGREN^Lindgren^Maja^^^Dr", "OBR-27": f"1^once^^{started}^^S",
+            "OBR-32": "rita^Radiologist^Rita", "OBR-33": "rene^Resident^Rene", "TQ1-7": "",
+            "OBX-2": "HD", "OBX-3": "^Study Instance UID", "OBX-5": procedure.study_instance_uid, "OBX-11": "F",
+        }),
+    )  # fmt: skip
+    for message, own in forms:
+        for place, value in {**shared, **own}.items():
+            segment, field = place.split("-")
+            assert message.field(segment, int(field)) == value, (message.field("MSH", 12), place)
+    assert [line[:3] for line in new.lines if line] == [
+        "MSH",
+        "PID",
+        "PV1",
+        "ORC",
+        "OBR",
+        "TQ1",
+        "OBX",
+        "OBX",
+    ]
+    assert {row[14] for row in new.all("OBX")} == {started + zone}
+    assert {row[16].split("^")[0] for row in new.all("OBX")} == {"rita"}
+
+
 # Others' messages and judges
 
 
