@@ -16,6 +16,7 @@ from django.utils import timezone
 from ris.accounts.models import User
 from ris.accounts.permissions import require
 from ris.audit.trail import record_access
+from ris.core import faults
 from ris.core.errors import Conflict, Duplicate, MissingData, NotFound
 from ris.core.flow import StatusRecord
 from ris.events.outbox import record
@@ -119,6 +120,7 @@ def merge_patients(
         _hand_over(model, moved[model._meta.label], surviving)
     moved["patients.Patient"] = list(retired.retired.order_by("pk").values_list("pk", flat=True))
     retired.retired.update(merged_into=surviving)
+    faults.point("mid_merge")
     merge = Merge.objects.create(
         retired=retired, survivor=surviving, by=by, reason=reason.strip()[:200], at=at or timezone.now(),
         moved=moved, texts=_join_texts(surviving, retired),

@@ -53,6 +53,8 @@ class Evidence:
     orders: list[Order] = field(default_factory=list)
     #: MRN of the ledger to the patients that bear it.
     patients: dict[str, set[int]] = field(default_factory=dict)
+    #: MRNs of records that went into another, once for each time.
+    merged: list[str] = field(default_factory=list)
     #: Partner to what it made its own, in order, and to the bytes of all that came.
     heard: dict[str, list[Entry]] = field(default_factory=dict)
     arrived: dict[str, list[Entry]] = field(default_factory=dict)
@@ -82,6 +84,7 @@ def gather(stack: Stack, ledger: Iterable[Line], emrs: Mapping[str, Sequence[Ent
         "SELECT value, patient_id FROM patients_patientidentifier WHERE value LIKE %s", ours
     ):
         found.patients.setdefault(value, set()).add(patient)
+    found.merged = [value for (value,) in stack.query(_MERGED, ours)]
     for name, entries in emrs.items():
         of_run = [one for one in entries if _placer(one).startswith(tag)]
         found.arrived[name] = of_run
@@ -115,6 +118,10 @@ SELECT o.placer_order_number, o.accession_number, o.status,
      JOIN exams_exam e ON e.id = r.exam_id WHERE e.order_id = o.id AND p.kind = 'final')
 FROM orders_order o WHERE o.placer_order_number LIKE %s
 """
+_MERGED = """
+SELECT i.value FROM patients_merge m JOIN patients_patientidentifier i ON i.patient_id = m.retired_id
+WHERE i.value LIKE %s
+"""
 _WAITING = """
 SELECT DISTINCT o.placer_order_number FROM interfaces_outboundmessage m
 JOIN interfaces_endpoint e ON e.id = m.endpoint_id JOIN orders_order o ON o.accession_number = m.accession_number
@@ -127,7 +134,12 @@ SELECT count(*) FROM events_event e WHERE NOT EXISTS (
 _HALVES = {
     "message stored, never applied": "SELECT count(*) FROM interfaces_inboundmessage WHERE status = 'received'",
     "fact not handed on": "SELECT count(*) FROM events_delivery WHERE done_at IS NULL",
-    "message on its way": "SELECT count(*) FROM interfaces_outboundmessage WHERE status IN ('queued', 'sent')",
+    # What a refused or held message of its order holds back waits with it.
+    "message on its way": (
+        "SELECT count(*) FROM interfaces_outboundmessage m WHERE status IN ('queued', 'sent') AND NOT EXISTS ("
+        "SELECT 1 FROM interfaces_outboundmessage e WHERE e.endpoint_id = m.endpoint_id AND e.key = m.key "
+        "AND e.id < m.id AND e.status IN ('rejected', 'held'))"
+    ),
     "final part without signature": (
         "SELECT count(*) FROM reporting_reportpart WHERE kind = 'final' AND signed_by_id IS NULL"
     ),
@@ -186,6 +198,8 @@ def _lost(evidence: Evidence) -> Iterator[str]:
             yield f"{kind} {line['step']} has no stored message"
         if kind.startswith("A") and line["mrn"] not in evidence.patients:
             yield f"{kind} {line['step']} left no patient"
+        if kind == "A40" and line["mrn"] not in evidence.merged:
+            yield f"{kind} {line['step']} merged nothing"
         if not kind.startswith("A") and order is None:
             yield f"{kind} {line['step']} has no order"
         elif order is not None:
@@ -205,6 +219,9 @@ def _doubled(evidence: Evidence) -> Iterator[str]:
     for mrn, patients in evidence.patients.items():
         if len(patients) > 1:
             yield f"patient {mrn} registered {len(patients)} times"
+    for mrn, count in Counter(evidence.merged).items():
+        if count > 1:
+            yield f"patient {mrn} merged {count} times"
     for order in evidence.orders:
         for what, count in (
             ("appointments", order.appointments),

@@ -201,6 +201,13 @@ class Case:
     def register(self, line: Connection, *, repeats: int = 0) -> None:
         line.send(self.message("A04"), "A04", self.mrn, repeats=repeats)
 
+    def merge(self, line: Connection) -> None:
+        """A second record of the same person was made; it goes into the first."""
+        double = Case(self.department, "", 0, self.sender)
+        double.mrn, double.placer, double.name = f"{self.mrn}D", f"{self.placer}D", self.name
+        double.register(line)
+        line.send(self.message("A40", f"MRG|{double.mrn}^^^HARBOUR^MR"), "A40", double.mrn)
+
     def place(self, line: Connection, *, repeats: int = 0) -> None:
         line.send(self.order("NW"), "NW", self.mrn, self.placer, repeats=repeats)
 
@@ -301,6 +308,9 @@ class Load:
         try:
             for step in (case.register, case.place):
                 step(line, repeats=dice.choice([0, 0, 0, 1]))
+            if number % 4 == 0:
+                case.merge(line)
+                self.taken += 2
             if self.whole and number % self.whole == 0:
                 self.taken += 2
                 case.scan()

@@ -23,6 +23,7 @@ POINTS = (
     "after_inbox_insert",
     "after_effect_before_mark",
     "after_inbox_commit_before_ack",
+    "mid_merge",
     "after_audit_before_commit",
     "after_claim",
     "after_send_before_ack",

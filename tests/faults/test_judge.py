@@ -60,11 +60,13 @@ def evidence() -> Evidence:
         heard("NW", "SC", "1"), heard("SC", "SC", "2"), heard("SC", "IP", "3"), heard("SC", "CM", "4"),
         heard("RE", "P", "5", kind="ORU^R01"), heard("RE", "F", "6", kind="ORU^R01"),
     ]  # fmt: skip
+    ledger.append({"what": "acked", "step": "c3", "kind": "A40", "mrn": "M1D", "placer": ""})
     return Evidence(
         ledger=ledger,
         inbound=[Inbound("c1", "dc1", "processed"), Inbound("c2", "dc2", "processed")],
         orders=[Order("P1", "A1", "reported", frozenset({"M1"}), 1, 1, 1)],
-        patients={"M1": {1}}, heard={"EPIC": entries}, arrived={"EPIC": list(entries)}, waiting={"EPIC": set()},
+        patients={"M1": {1}, "M1D": {2}},
+        merged=["M1D"], heard={"EPIC": entries}, arrived={"EPIC": list(entries)}, waiting={"EPIC": set()},
         numbers={"accession number": ["A1"]}, audit="12 audit rows under 1 seals: whole.", halves={"a half": 0},
     )  # fmt: skip
 
@@ -75,6 +77,14 @@ def _lose_the_message(one: Evidence) -> None:
 
 def _lose_the_order(one: Evidence) -> None:
     one.orders.clear()
+
+
+def _lose_the_merge(one: Evidence) -> None:
+    one.merged.clear()
+
+
+def _merge_twice(one: Evidence) -> None:
+    one.merged *= 2
 
 
 def _lose_the_signature(one: Evidence) -> None:
@@ -135,6 +145,7 @@ def _leave_half(one: Evidence) -> None:
 
 
 DOCTORED: dict[Callable[[Evidence], None], str] = {
+    _lose_the_merge: "I1", _merge_twice: "I2",
     _lose_the_message: "I1", _lose_the_order: "I1", _lose_the_signature: "I1", _apply_twice: "I2", _place_twice: "I2",
     _register_twice: "I2", _never_tell: "I3", _tell_twice: "I4", _tell_two_versions: "I4", _tell_too_late: "I5",
     _give_a_number_twice: "I6", _forget_the_audit: "I8", _break_the_chain: "I8", _misplace_the_order: "I9",
