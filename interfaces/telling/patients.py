@@ -66,14 +66,12 @@ def _patient(pk: int) -> Patient:
     return Patient.objects.prefetch_related("identifiers").get(pk=pk)
 
 
-def newest_visit(patient: Patient) -> Visit | None:
+def newest_visit(patient: Patient, *, with_account: bool = False) -> Visit | None:
     """The one that stands, else the last one that did."""
-    visits = list(
-        Visit.objects.select_related("attending", "referring", "admitting")
-        .filter(patient=patient)
-        .exclude(status=VisitStatus.CANCELLED)
-        .order_by("-pk")
-    )
+    known = Visit.objects.select_related("attending", "referring", "admitting").filter(patient=patient)
+    if with_account:
+        known = known.exclude(account="")
+    visits = list(known.exclude(status=VisitStatus.CANCELLED).order_by("-pk"))
     return next((one for one in visits if one.status == VisitStatus.ACTIVE), visits[0] if visits else None)
 
 
@@ -87,8 +85,8 @@ def _updated(telling: _Telling) -> None:
 
 def _merged(telling: _Telling) -> None:
     survivor, retired = (_patient(telling.event.facts[who]) for who in ("patient", "retired"))
-    # PID-18 is required of A40: the newest visit that has an account.
-    visit = survivor.visits.exclude(account="").order_by("-pk").first() or newest_visit(survivor)
+    # PID-18 is required of A40.
+    visit = newest_visit(survivor, with_account=True) or newest_visit(survivor)
     telling.send("A40", survivor, partial(adt.merge_message, survivor, retired, visit))
 
 
