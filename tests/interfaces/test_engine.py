@@ -11,11 +11,14 @@ from django.utils import timezone
 
 from interfaces import engine, worklists
 from interfaces.actions import configure_endpoint
+from interfaces.hl7 import receiver
+from interfaces.hl7.mllp import Frame
 from interfaces.models import Endpoint, InboundMessage, OutboundMessage
 from interfaces.states import INBOUND_FLOW, OUTBOUND_FLOW, InboundState, OutboundState
 from interfaces.worklists import Wanted
 from ris.accounts.models import system_user
-from tests.makers import make_patient
+from tests.flows.department import adt, orm
+from tests.makers import make_facility, make_patient, make_procedure_type
 
 pytestmark = pytest.mark.django_db
 
@@ -94,6 +97,21 @@ def test_an_earlier_open_message_holds_back_its_key_alone(partner: Endpoint) -> 
     free = outbound(partner, "queued", key="free")
     due = engine.next_due(partner.pk, at=timezone.now())
     assert due == free
+
+
+def test_an_accepted_message_costs_few_statements_and_no_savepoints(
+    django_assert_max_num_queries: Any,
+) -> None:
+    """Ingest is as fast as its statements are few (performance P5)."""
+    make_facility()
+    make_procedure_type()
+    configure_endpoint("anybody", {"protocol": "mllp", "direction": "in"}, by=system_user("shell"))
+    for message, most in ((adt("Q1", event="A08"), 26), (orm("Q2", "PQ2"), 40)):
+        with django_assert_max_num_queries(most) as captured:
+            (answer,) = receiver.receive(Frame(message.encode()), "10.1.1.1")
+        assert b"|AA|" in answer
+        # One is the test's own transaction around it all.
+        assert sum(one["sql"].startswith("SAVEPOINT") for one in captured.captured_queries) <= 1
 
 
 def explained(statement: str, *values: Any) -> str:
