@@ -8,7 +8,7 @@ from django.utils import timezone
 from pytest_django.asserts import assertNumQueries
 
 from interfaces import engine
-from interfaces.actions import save_endpoint
+from interfaces.actions import resend_some, save_endpoint
 from interfaces.hl7 import mllp, receiver
 from interfaces.models import Case, Endpoint, InboundMessage, OutboundMessage
 from ris.audit.models import AuditEvent
@@ -253,6 +253,17 @@ def test_messages_of_a_search_are_counted_before_they_are_sent_again(ada: Client
     late.refresh_from_db()
     assert late.status == "rejected", "it came after the count"
     assert AuditEvent.objects.filter(action="message.resent").count() == 3
+
+
+def test_many_messages_are_sent_again_in_steps(epic: Endpoint) -> None:
+    for number in range(3):
+        _outbound(epic, number, "rejected")
+    first, second, third = OutboundMessage.objects.order_by("pk")
+    rows = OutboundMessage.objects.filter(status="rejected")
+    assert resend_some(rows, after=0, upto=third.pk, by=person("ada"), most=2) == (2, second.pk)
+    assert resend_some(rows, after=second.pk, upto=third.pk, by=person("ada"), most=2) == (1, third.pk)
+    first.refresh_from_db()
+    assert first.status == "queued"
 
 
 def test_messages_are_found_by_patient_type_time_and_words_of_the_error(ada: Client) -> None:
