@@ -15,6 +15,7 @@ from interfaces.models import CaseKind, Endpoint, OutboundMessage
 from interfaces.states import OutboundState
 from interfaces.telling.base import order_of
 from interfaces.telling.orders import NEW
+from ris.orders.actions import find_by_filler
 from ris.orders.models import Order
 from ris.orders.states import OrderStatus
 
@@ -34,24 +35,24 @@ def ask_again(*, at: datetime) -> int:
 
 def _unnumbered(endpoint: Endpoint, at: datetime) -> list[OutboundMessage]:
     patience = timedelta(seconds=int(profile.option(endpoint.profile, "number_seconds")))
-    waiting = Order.objects.filter(
-        accession_number=OuterRef("accession_number"), placer_order_number=""
-    ).exclude(status__in=_OVER)
+    since = at - patience - timedelta(days=30)
+    waiting = Order.objects.filter(placer_order_number="", ordered_at__gte=since).exclude(status__in=_OVER)
     asked = OutboundMessage.objects.filter(
         endpoint=endpoint, purpose=_AGAIN, accession_number=OuterRef("accession_number")
     )
     return list(
         OutboundMessage.objects.filter(
-            Exists(waiting), ~Exists(asked), endpoint=endpoint, purpose=NEW, status=OutboundState.ACCEPTED,
-            answered_at__lt=at - patience, answered_at__gte=at - patience - timedelta(days=30),
+            ~Exists(asked), endpoint=endpoint, purpose=NEW, status=OutboundState.ACCEPTED,
+            answered_at__lt=at - patience, accession_number__in=waiting.values("accession_number"),
         ).select_related("endpoint").order_by("pk")[:100]
     )  # fmt: skip
 
 
 @transaction.atomic
 def _ask(message: OutboundMessage, at: datetime) -> bool:
-    order = order_of(Order.objects.get(accession_number=message.accession_number).pk)
-    endpoint = message.endpoint
+    known = find_by_filler(message.accession_number)
+    assert known is not None, "it was found by this number"
+    order, endpoint = order_of(known.pk), message.endpoint
     start = orm.start_of(order)
     engine.enqueue(
         NewMessage(
