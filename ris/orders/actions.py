@@ -4,7 +4,7 @@ Upper apps move an order along with the `mark_...` functions. Withdrawing a plan
 with it, so that verb is `scheduling.actions.cancel_order`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -42,6 +42,7 @@ class NewOrder:
     clinical_info: str = ""
     danger_code: str = ""
     ordering: Practitioner | None = None
+    copies_to: Sequence[Practitioner] = ()
     visit: Visit | None = None
     ordered_at: datetime | None = None
     wanted_at: datetime | None = None
@@ -81,6 +82,7 @@ def request_again(order: Order, procedure_type: ProcedureType, *, side: str = ""
         diagnoses=tuple(order.diagnoses), weight_kg=order.weight_kg, height_m=order.height_m, parent=order.parent,
         replaces=order, callback_phone=order.callback_phone, source=order.source,
         entered_at_organization=order.entered_at_organization, placer_group_number=order.placer_group_number,
+        copies_to=tuple(order.copies_to.all()),
     )  # fmt: skip
 
 
@@ -114,6 +116,7 @@ def place_order(new: NewOrder, *, by: User, at: datetime | None = None) -> Order
         parent=new.parent, replaces=new.replaces,
         entered_at_organization=new.entered_at_organization[:80], entered_by=by, status_at=moment,
     )  # fmt: skip
+    order.copies_to.set(new.copies_to)
     RequestedProcedure.objects.create(
         order=order, procedure_type=exam_type, code=new.code or (exam_type.code if exam_type else ""),
         code_text=new.code_text or (exam_type.name if exam_type else ""),

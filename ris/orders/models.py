@@ -69,6 +69,8 @@ class Order(StatusRecord):
     ordering = models.ForeignKey(
         Practitioner, on_delete=models.PROTECT, null=True, blank=True, related_name="ordered"
     )
+    #: Who else gets the result (OBR-28).
+    copies_to = models.ManyToManyField(Practitioner, blank=True, related_name="+")
     ordered_at = models.DateTimeField()
     wanted_at = models.DateTimeField(null=True, blank=True)
     #: Table 0124: CART, PORT, WALK, WHLC.

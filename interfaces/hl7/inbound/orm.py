@@ -158,6 +158,9 @@ def _requested(message: Message, group: Group, context: Context, parent: Order |
         weight_kg=measures.get("weight_kg"),
         height_m=measures.get("height_m"),
         ordering=reading.practitioner(orc.first(12) or obr.first(16), context),
+        copies_to=[
+            known for one in obr.repetitions(28) if (known := reading.practitioner(one, context)) is not None
+        ],
         visit=reading.visit(message, patient, context),
         ordered_at=reading.ordered_at(message, orc, context),
         wanted_at=wanted,

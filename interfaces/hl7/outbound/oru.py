@@ -134,6 +134,7 @@ def _request(
             24: parts.modality(kind.modality, writer) if kind else "RAD",
             25: status,
             27: "" if writer.modern else timing,
+            28: er7.repeat([parts.xcn(one, writer) for one in order.copies_to.all()]),
             31: parts.reason(order),
             32: name(principal, writer),
             33: name(assistant, writer),

@@ -19,9 +19,17 @@ from ris.reporting import actions as reporting
 from ris.reporting.models import Draft, Report, ReportPart
 from ris.reporting.sections import IMPRESSION, Section
 from tests.cast import person
+from tests.interfaces.hl7.orders import new, said, send, sender, the_order
 from tests.interfaces.hl7.samples import DATA
 from tests.interfaces.hl7.test_telling import observations, partner, placed, told
-from tests.makers import make_exam, make_order, make_patient, make_procedure_type, make_report
+from tests.makers import (
+    make_exam,
+    make_order,
+    make_patient,
+    make_practitioner,
+    make_procedure_type,
+    make_report,
+)
 from tests.peers.emr import Entry
 
 pytestmark = pytest.mark.django_db
@@ -326,10 +334,11 @@ def test_a_result_waits_until_the_placer_has_numbered_the_order() -> None:
 
 
 def test_every_field_of_a_result_says_what_the_record_says() -> None:
-    """RES-01 to RES-13, RES-22, RES-23, RES-27: the forms of 2.3.1 (RAD-28) and 2.5.1 (RAD-128)."""
+    """RES-01 to RES-13, DEL-03, RES-22, RES-23, RES-27: the forms of 2.3.1 (RAD-28) and 2.5.1 (RAD-128)."""
     partner("new", facts="results", hl7_version="2.5.1", profile={**QUIET, "timezone": "UTC"})
     partner("old", facts="results", profile={**QUIET, "interpreter": "xcn", "timezone": "UTC"})
-    order = placed(patient=make_patient("Núñez", "José", mrn="88"))
+    copies = [make_practitioner("Gruber"), make_practitioner("Ho")]
+    order = placed(patient=make_patient("Núñez", "José", mrn="88"), copies_to=copies)
     exam = make_exam(order, completed=True)
     rene, rita = person("rene"), person("rita")
     report = reporting.open_report(exam, by=rene)
@@ -337,7 +346,7 @@ def test_every_field_of_a_result_says_what_the_record_says() -> None:
     draft = reporting.save_draft(report, words, version=1, by=rene)
     reporting.release_lease(report, by=rene)
     part = reporting.sign_report(report, version=draft.version, by=rita)
-    (new,), (old,) = results("new"), results("old")
+    (modern,), (old,) = results("new"), results("old")
     procedure, stamp = order.procedures.get(), "%Y%m%d%H%M%S"
     started, ended, signed = (
         one.strftime(stamp) for one in (exam.started_at, exam.ended_at, part.released_at) if one
@@ -346,15 +355,16 @@ def test_every_field_of_a_result_says_what_the_record_says() -> None:
         "ORC-1": "RE", "ORC-5": "CM", "OBR-2": "A131Z^MESA_ORDPLC", "OBR-3": f"{order.accession_number}^LIGHTBOX",
         "OBR-4": "CTHEAD^CT head^L", "OBR-44": "CTHEAD^CT head^L", "OBR-18": order.accession_number,
         "OBR-19": procedure.requested_procedure_id, "OBR-24": "CT", "OBR-25": "F",
-        "OBR-31": "^Right upper quadrant pain",
+        "OBR-28": "GRUBER^Gruber^Maja^^^Dr~HO^Ho^Maja^^^Dr", "OBR-31": "^Right upper quadrant pain",
     }  # fmt: skip
     zone = "+0000"
     forms = (
-        (new, {
+        (modern, {
             "MSH-9": "ORU^R01^ORU_R01", "MSH-12": "2.5.1", "MSH-18": "UNICODE UTF-8", "PV1-51": "V",
             "OBR-7": started + zone, "OBR-8": ended + zone, "OBR-22": signed + zone, "TQ1-7": started + zone,
             "OBR-16": "LINDGREN^Lindgren^Maja^^^Dr^^^HARBOUR", "OBR-32": "rita&Radiologist&Rita",
             "OBR-33": "rene&Resident&Rene", "OBR-34": "theo&Technologist&Theo",
+            "OBR-28": "GRUBER^Gruber^Maja^^^Dr^^^HARBOUR~HO^Ho^Maja^^^Dr^^^HARBOUR",
             "OBR-5": "", "OBR-6": "", "OBR-12": "", "OBR-14": "", "OBR-15": "", "OBR-27": "",
             "OBX-2": "ST", "OBX-3": "113014^DICOM Study^DCM", "OBX-5": procedure.study_instance_uid, "OBX-11": "O",
         }),
@@ -369,7 +379,7 @@ def test_every_field_of_a_result_says_what_the_record_says() -> None:
         for place, value in {**shared, **own}.items():
             segment, field = place.split("-")
             assert message.field(segment, int(field)) == value, (message.field("MSH", 12), place)
-    assert [line[:3] for line in new.lines if line] == [
+    assert [line[:3] for line in modern.lines if line] == [
         "MSH",
         "PID",
         "PV1",
@@ -379,8 +389,33 @@ def test_every_field_of_a_result_says_what_the_record_says() -> None:
         "OBX",
         "OBX",
     ]
-    assert {row[14] for row in new.all("OBX")} == {started + zone}
-    assert {row[16].split("^")[0] for row in new.all("OBX")} == {"rita"}
+    assert {row[14] for row in modern.all("OBX")} == {started + zone}
+    assert {row[16].split("^")[0] for row in modern.all("OBX")} == {"rita"}
+
+
+def test_who_gets_a_copy_is_kept_with_the_order_and_told_with_the_result() -> None:
+    """RES-05, DEL-03: OBR-28 of the order comes back in OBR-28 of the result."""
+    sender()
+    partner(facts="results", profile=QUIET)
+    blank = [""] * 11
+    request = [
+        "OBR",
+        "1",
+        "A1^EMR",
+        "",
+        "CTHEAD^CT head^L",
+        *blank,
+        "7101^ESTRADA^JAIME",
+        *blank,
+        "77^Gruber^Anna~78^Ho",
+    ]
+    assert said(send(new(obr="|".join(request)))).startswith("AA")
+    make_report(make_exam(the_order(), completed=True), signed=True)
+    (message,) = results()
+    assert [one.split("^")[:2] for one in message.field("OBR", 28).split("~")] == [
+        ["77", "Gruber"],
+        ["78", "Ho"],
+    ]
 
 
 # Others' messages and judges
