@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psycopg2
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
@@ -38,6 +40,7 @@ LINGER = 60.0
 _BEAT = 2.0
 #: A sender that was stopped for so long loses its session, and with it its locks.
 _IDLE_LIMIT = "20s"
+_TRIES = 3
 
 
 class SessionLost(Exception):
@@ -66,6 +69,16 @@ class Session:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, work, number)
 
     def _run(self, work: Callable[[], Result], number: int | None) -> Result:
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._try(work, number)
+            except OperationalError:
+                # A deadlock. The session stands, and with it the locks.
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _try(self, work: Callable[[], Result], number: int | None) -> Result:
         if number is not None and number != self.number:
             raise SessionLost
         try:
@@ -75,6 +88,8 @@ class Session:
                     cursor.execute("SET idle_session_timeout = %s", [_IDLE_LIMIT])
             return work()
         except (OperationalError, InterfaceError) as error:
+            if connection.connection is not None and connection.is_usable():
+                raise
             self.number += 1
             connection.close()
             raise SessionLost from error
@@ -273,7 +288,7 @@ def _answered(endpoint: Endpoint, message: OutboundMessage, answer: Answer, repl
 def _apply(pk: int) -> None:
     try:
         receiver.apply(pk)
-    except Error as error:
+    except (Error, ObjectDoesNotExist) as error:
         log.warning("message %s still waits: %s", pk, type(error).__name__)
     finally:
         connection.close()
@@ -365,8 +380,10 @@ class Sender:
             await delivery.serve()
         except SessionLost:
             log.warning("endpoint %s: the database does not answer", endpoint_id)
-        except Exception:
-            log.exception("endpoint %s: the sender failed", endpoint_id)
+        except Exception as error:  # the edge of the sender: one partner must not stop the others
+            # Where it broke, not on what: an exception's text may hold what the message held.
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error("endpoint %s: the sender failed: %s\n%s", endpoint_id, type(error).__name__, frames)
         finally:
             del self._deliveries[endpoint_id]
         if delivery.woken.is_set() and not delivery.stopping:

@@ -10,15 +10,19 @@ from django.core.checks import CheckMessage, Error
 
 from ris.core.errors import BadValue
 
-FILES = ("RIS_TLS_CERTIFICATE", "RIS_TLS_KEY", "RIS_TLS_CA")
+CERTIFICATE, KEY, CA = FILES = ("RIS_TLS_CERTIFICATE", "RIS_TLS_KEY", "RIS_TLS_CA")
 
 
 class NotSetUp(OSError):
     """Our side has no certificate, or one that cannot be used."""
 
 
+def _path(name: str) -> str:
+    return str(getattr(settings, name))
+
+
 def is_set_up() -> bool:
-    return any(getattr(settings, name) for name in FILES)
+    return any(map(_path, FILES))
 
 
 def server_context() -> ssl.SSLContext:
@@ -39,13 +43,13 @@ def client_context(*, named: bool) -> ssl.SSLContext:
 def _with_our_files(context: ssl.SSLContext) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for name in FILES:
-        path = getattr(settings, name)
+        path = _path(name)
         if not path:
             raise NotSetUp(f"{name} is not set; TLS needs {', '.join(FILES)} (PEM files)")
         if not Path(path).is_file():
             raise NotSetUp(f"{name} is {path}, which is no file")
     try:
-        context.load_cert_chain(settings.RIS_TLS_CERTIFICATE, settings.RIS_TLS_KEY, password=_no_password)
+        context.load_cert_chain(_path(CERTIFICATE), _path(KEY), password=_no_password)
     except ssl.SSLError as error:
         what = (
             "do not belong together"
@@ -56,7 +60,7 @@ def _with_our_files(context: ssl.SSLContext) -> ssl.SSLContext:
     except OSError as error:
         raise NotSetUp(f"RIS_TLS_CERTIFICATE or RIS_TLS_KEY cannot be read: {error.strerror}") from None
     try:
-        context.load_verify_locations(settings.RIS_TLS_CA)
+        context.load_verify_locations(_path(CA))
     except OSError:
         raise NotSetUp("RIS_TLS_CA holds no PEM certificate") from None
     return context
@@ -100,7 +104,7 @@ def _first_certificate(path: str) -> bytes:
 
 def days_left(path: str = "", *, now: datetime | None = None) -> int | None:
     """Whole days until a certificate ends, ours unless `path` names another; None where there is none."""
-    path = path or settings.RIS_TLS_CERTIFICATE
+    path = path or _path(CERTIFICATE)
     if not path:
         return None
     try:

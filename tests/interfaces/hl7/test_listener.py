@@ -142,6 +142,21 @@ def test_who_has_sent_messages_is_not_the_first_to_go(
             one.close()
 
 
+def test_a_partner_with_more_than_its_share_makes_room_for_others(
+    anybody: Endpoint, listen: Callable[..., Server]
+) -> None:
+    server = listen(connections=5, per_partner=2)
+    with Line(server) as other:
+        assert other.send(adt(app="OTHER")).code == "AA"
+        greedy = [Line(server) for _ in range(4)]
+        assert {one.send(adt(app="GREEDY")).code for one in greedy} == {"AA"}
+        assert works(server)
+        assert [one.hung_up(0.3) for one in greedy] == [True, False, False, False]
+        assert other.send(adt("A08", app="OTHER")).code == "AA"
+        for one in greedy:
+            one.socket.close()
+
+
 def test_half_frames_do_not_fill_the_memory(anybody: Endpoint, listen: Callable[..., Server]) -> None:
     server = listen(buffered=4 * 1024 * 1024)
     greedy = [Line(server) for _ in range(6)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from interfaces.actions import configure_endpoint
@@ -239,6 +239,11 @@ def test_a_wrong_file_stops_the_start_with_a_sentence(
     setattr(settings, name, value if value.startswith("/") or not value else str(identity.folder / value))
     (problem,) = tls.settings_check()
     assert sentence in problem.msg
+
+
+def test_a_listener_without_its_files_does_not_start(settings: Settings) -> None:
+    with pytest.raises(CommandError, match="RIS_TLS_CERTIFICATE is not set"):
+        call_command("run_mllp", "--tls", "--listen", "127.0.0.1:0", skip_checks=True)
 
 
 def test_the_days_a_certificate_has_left_are_known(authority: Authority, settings: Settings) -> None:
