@@ -15,7 +15,7 @@ import pytest
 from interfaces import engine
 from interfaces.hl7 import mllp, receiver
 from interfaces.models import InboundMessage
-from tests.faults import judge
+from tests.faults import judge, scenarios
 from tests.faults.judge import Evidence, Inbound, Order
 from tests.faults.ledger import Ledger
 from tests.interfaces.hl7.samples import adt
@@ -260,3 +260,9 @@ def test_two_senders_at_once_would_be_found_out() -> None:
         thread.join(10)
     bad = replace(evidence(), heard={"EPIC": [*evidence().heard["EPIC"][:5], *entries]})
     assert judge.judge(bad)["I4"]
+
+
+def test_every_crash_point_stands_in_the_code() -> None:
+    """A point that was renamed or lost would never strike, and its run prove nothing."""
+    missing = [name for name in scenarios.POINTS if f'point("{name}")' not in scenarios.product()]
+    assert missing == []
