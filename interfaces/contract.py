@@ -9,12 +9,16 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
+from billing.actions import NewFee, set_fee, void_charge
+from billing.models import Charge, Fee
+from interfaces import engine
 from interfaces.hl7 import charsets, er7, names, receiver
 from interfaces.hl7 import profile as profiles
 from interfaces.hl7.er7 import Message
@@ -30,6 +34,7 @@ from ris.department.models import Facility, Modality, ProcedureType, Room
 from ris.events.models import Event
 from ris.events.outbox import listening
 from ris.exams.actions import complete_exam, discontinue_exam, start_exam
+from ris.exams.models import Exam
 from ris.orders.actions import NewOrder, change_order, place_order
 from ris.orders.models import Order
 from ris.patients.actions import (
@@ -54,7 +59,15 @@ from ris.reporting.actions import (
 from ris.reporting.models import Draft, Report
 from ris.reporting.sections import Section
 from ris.reporting.states import Finding
-from scheduling.actions import book, cancel_appointment, cancel_order, check_in, reschedule
+from scheduling.actions import (
+    book,
+    cancel_appointment,
+    cancel_order,
+    change_appointment,
+    check_in,
+    mark_no_show,
+    reschedule,
+)
 
 #: How many of the messages really sent are held against the contract.
 CHECKED = 300
@@ -265,6 +278,9 @@ class _Day:
         self._kind = ProcedureType.objects.filter(active=True, laterality="none").order_by("pk").first() or self._keep(
             ProcedureType(code="SAMPLE", name="Sample exam", modality=Modality.CT, duration_minutes=15)
         )  # fmt: skip
+        for code in {self._kind.technical_code, self._kind.professional_code} - {""}:
+            if not Fee.objects.filter(code=code).exists():
+                set_fee(NewFee(code, Decimal(100)), by=self._by)
         self._room = self._keep(
             Room(facility=self._facility, code=f"S{mark}", name="Sample room", modality=self._kind.modality)
         )
@@ -302,6 +318,12 @@ class _Day:
             self.step(partial(book, stopped, room=self._room, start=hour(5), by=by))
             for exam in self.step(partial(start_exam, stopped, by=by)) or []:
                 self.step(partial(discontinue_exam, exam, code="110500", by=by))
+            missed = self.step(
+                partial(book, self._order(patient, full, 3), room=self._room, start=hour(7), by=by)
+            )
+            if missed:
+                self.step(partial(change_appointment, missed, note="Sample note", by=by))
+                self.step(partial(mark_no_show, missed, by=by, at=hour(8)))
             self.step(partial(update_patient, patient, {"phone": "+1 555 0199"}, by=by))
         self._whole_way(self._order(self._patient(full=False), False, None), partial(_hours, start, 72))
 
@@ -365,6 +387,17 @@ class _Day:
             if again is not None:
                 self._read(again, _RELEASED)
                 self.step(partial(cancel_report, again, words="Sample reason", by=by))
+            self._take_back_charges(exam)
+
+    def _take_back_charges(self, exam: Exam) -> None:
+        """Once they have left: what has not is not told at all."""
+        told = OutboundMessage.objects.filter(
+            endpoint=self._endpoint, event__in=[one.pk for one in self._facts]
+        )
+        for message in told:
+            engine.mark_sent(message)
+        for charge in Charge.objects.filter(exam=exam):
+            self.step(partial(void_charge, charge, reason="Sample reason", by=self._by))
 
     def _read(self, report: Report, acts: Sequence[tuple[Any, Any]] = ()) -> None:
         for begin, end in acts or _READ:

@@ -10,7 +10,7 @@ from ris.events.outbox import relay_all
 from ris.orders.models import Order
 from ris.patients.models import Patient
 from tests.cast import person
-from tests.makers import make_appointment, make_exam, make_facility, make_report
+from tests.makers import make_appointment, make_exam, make_facility, make_procedure_type, make_report
 
 pytestmark = pytest.mark.django_db
 
@@ -61,6 +61,17 @@ def test_what_was_really_sent_is_held_against_the_contract() -> None:
     )
     _, missed = contract.breaches(emr, without)
     assert any("is not in the contract" in one.what for one in missed)
+
+
+def test_appointments_and_charges_stand_in_the_contract_too() -> None:
+    make_facility()
+    make_procedure_type()
+    bill = save_endpoint(
+        "BILL", {"address": "127.0.0.1:1", "facts": ["charges", "schedule"]}, by=person("ada")
+    )
+    told = {one.name for one in contract.contract_of(bill).conversations}
+    assert {"DFT^P03 CG", "DFT^P03 CD"} <= {name.replace("^DFT_P03", "") for name in told}
+    assert {"SIU^S12", "SIU^S13", "SIU^S14", "SIU^S15", "SIU^S26"} <= {name.split()[0][:7] for name in told}
 
 
 def test_a_partner_that_sends_is_told_what_is_taken() -> None:
