@@ -372,7 +372,7 @@ def celery(stack: Stack) -> Iterator[None]:
         process.wait(5)
 
 
-MESSAGES = int(os.environ.get("BENCH_MESSAGES", "3000"))
+MESSAGES = int(os.environ.get("BENCH_MESSAGES", "2000"))
 
 
 def endurance(stack: Stack) -> list[Row]:
