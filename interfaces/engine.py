@@ -561,6 +561,24 @@ def partner(pk: int) -> Endpoint:
     return found
 
 
+def next_number_out(endpoint: Endpoint) -> int:
+    """The next sequence number of what we send, in the transaction that claims the message."""
+    Endpoint.objects.filter(pk=endpoint.pk).update(last_sequence_out=F("last_sequence_out") + 1)
+    endpoint.refresh_from_db(fields=["last_sequence_out"])
+    return endpoint.last_sequence_out
+
+
+def keep_number_in(endpoint: Endpoint, last: int | None) -> None:
+    """The sequence number that was taken last; None when any may come."""
+    Endpoint.objects.filter(pk=endpoint.pk).update(last_sequence_in=last)
+
+
+def keep_bytes(message: OutboundMessage, raw: bytes) -> None:
+    """What every attempt sends from now on; before the first one."""
+    message.raw = raw
+    message.save(update_fields=["stored_on"])
+
+
 def line_up(endpoint: Endpoint) -> None:
     """The partner answered. Written at most once a second while all is well."""
     now = timezone.now()

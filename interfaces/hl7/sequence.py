@@ -2,8 +2,7 @@
 
 import re
 
-from django.db.models import F
-
+from interfaces import engine
 from interfaces.cases import NewCase, open_case
 from interfaces.hl7 import profile
 from interfaces.hl7.ack import Header, OutOfSequence
@@ -25,11 +24,8 @@ def number(message: OutboundMessage, endpoint: Endpoint) -> None:
     fields += [b""] * (position - len(fields))
     if fields[position - 1]:
         return
-    Endpoint.objects.filter(pk=endpoint.pk).update(last_sequence_out=F("last_sequence_out") + 1)
-    endpoint.refresh_from_db(fields=["last_sequence_out"])
-    fields[position - 1] = b"%d" % endpoint.last_sequence_out
-    message.raw = b"|".join(fields) + raw[end:]
-    message.save(update_fields=["stored_on"])
+    fields[position - 1] = b"%d" % engine.next_number_out(endpoint)
+    engine.keep_bytes(message, b"|".join(fields) + raw[end:])
 
 
 # In
@@ -65,7 +61,7 @@ def take(header: Header, endpoint: Endpoint, message: InboundMessage) -> int | N
     if given == 0:
         return -1 if last is None else last + 1
     refuse_gap(header, endpoint, last)
-    Endpoint.objects.filter(pk=endpoint.pk).update(last_sequence_in=given if given > 0 else None)
+    engine.keep_number_in(endpoint, given if given > 0 else None)
     if given < 0:
         return -1
     if last is not None and given not in (last, last + 1):
