@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from interfaces.hl7 import er7
-from interfaces.hl7.profile import CHOICES, Choice
+from interfaces.hl7.profile import CHOICES, SECTIONS, Choice
 from interfaces.models import FACT_GROUPS, CodeTable, Direction, Endpoint, OnAmbiguous, Protocol
 from interfaces.rehearsal import maps_of
 from interfaces.worklists import Wanted
@@ -181,13 +181,21 @@ class PartnerForm(forms.Form):
 
     @property
     def groups(self) -> list[tuple[str, list[forms.BoundField]]]:
-        """The fields in boxes: who it is, what is said, how."""
-        names = list(self.fields)
-        who, messages = names.index("facts") + 1, names.index("on_ambiguous") + 1
+        """The fields in boxes: who it is, and how it is spoken to."""
+        names = list(self.base_fields)
+        who = names.index("facts") + 1
         return [
             ("Who it is", [self[name] for name in names[:who]]),
-            ("Messages", [self[name] for name in names[who:messages]]),
-            ("As this partner wants it", [self[name] for name in names[messages:]]),
+            ("Messages and line", [self[name] for name in names[who:]]),
+        ]
+
+    @property
+    def choices(self) -> list[tuple[str, list[forms.BoundField], bool]]:
+        """(what about, fields, whether any is chosen) of each section of the profile."""
+        return [
+            (title, fields, any(field.value() for field in fields))
+            for title, section in SECTIONS.items()
+            for fields in [[self[f"profile_{key}"] for key in section]]
         ]
 
     @property

@@ -23,6 +23,7 @@ from ris.core.errors import NotFound, RisError
 from ris.core.identifiers import new_control_id
 from ris.events.models import Event
 from ris.events.outbox import listening, reactions
+from ris.orders.models import RequestedProcedure
 from ris.patients.models import Patient
 
 #: How many of a partner's messages are tried both ways before a change.
@@ -183,6 +184,9 @@ _VERBS = {
 
 def _words(event: Event) -> str:
     words = _VERBS.get(event.kind) or event.kind.replace(".", " ").replace("_", " ").capitalize()
+    if event.kind in ("order.placed", "order.procedure_mapped", "order.procedure_changed"):
+        exams = RequestedProcedure.objects.filter(order=event.facts["order"]).select_related("procedure_type")
+        return f"{words}: {', '.join(str(one.procedure_type or 'exam not known') for one in exams)}"
     changed = event.facts.get("changed") or []
     return f"{words}: {', '.join(str(one).replace('_', ' ') for one in changed)}" if changed else words
 

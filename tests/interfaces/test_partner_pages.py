@@ -23,6 +23,7 @@ pytestmark = pytest.mark.django_db
 def his() -> Endpoint:
     make_facility()
     make_procedure_type()
+    make_procedure_type("CTNECK", name="CT neck")
     return save_endpoint("HIS", {"direction": "in", "profile": {"facility": "HARBOUR"}}, by=person("ada"))
 
 
@@ -37,7 +38,7 @@ def came(message: str) -> InboundMessage:
     return InboundMessage.objects.latest("pk")
 
 
-def form_of(partner: Endpoint, **changed: str) -> dict[str, object]:
+def form_of(partner: Endpoint, **changed: object) -> dict[str, object]:
     return {
         "protocol": "mllp", "direction": partner.direction, "hl7_version": "2.3.1", "encoding": "UNICODE UTF-8",
         "answer_timeout": "30", "on_ambiguous": "resend", "sending_application": "LIGHTBOX",
@@ -57,14 +58,13 @@ def test_a_change_without_consequence_is_saved_at_once_and_says_so(ada: Client, 
 
 def test_a_change_with_consequences_is_shown_before_it_is_saved(ada: Client, his: Endpoint) -> None:
     came(orm("NW"))
-    wrong = form_of(his, profile_facility="NOWHERE")
+    wrong = form_of(his, map_table=["exam"], map_theirs=["CTHEAD"], map_ours=["CTNECK"])
     shown = ada.post(f"/admin/partners/{his.pk}", wrong)
     assert b"1 of the last 1 messages" in shown.content
-    his.refresh_from_db()
-    assert his.profile["facility"] == "HARBOUR"
+    assert b"CT neck" in shown.content
+    assert not CodeMap.objects.exists()
     ada.post(f"/admin/partners/{his.pk}", {**wrong, "confirm": "yes"})
-    his.refresh_from_db()
-    assert his.profile["facility"] == "NOWHERE"
+    assert CodeMap.objects.get().ours == "CTNECK"
 
 
 def test_the_contract_can_be_read_and_kept(ada: Client) -> None:
@@ -98,14 +98,15 @@ def test_a_message_is_tried_on_the_bench(open_as: OpenAs, his: Endpoint) -> None
     photograph(page, "bench")
     assert accessibility_faults(page) == []
     pacs = Endpoint.objects.get(name="PACS")
-    page.goto(f"/admin/partners/{pacs.pk}/contract")
+    page.goto(f"/admin/partners/{pacs.pk}/contract", timeout=60_000)
     photograph(page, "contract")
     assert accessibility_faults(page) == []
     page.goto(f"/admin/partners/{his.pk}")
     photograph(page, "partner")
     assert accessibility_faults(page) == []
     came(orm("NW"))
-    page.locator("[name=profile_facility]").fill("NOWHERE")
+    page.get_by_label("Theirs, row 1").fill("CTHEAD")
+    page.get_by_label("Ours, row 1").fill("CTNECK")
     page.keyboard.press("Control+Enter")
     expect(page.get_by_text("Nothing is saved yet")).to_be_visible()
     photograph(page, "replay")
