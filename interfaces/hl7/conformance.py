@@ -10,6 +10,7 @@ from interfaces.hl7.inbound import READERS
 from interfaces.hl7.profile import CHOICES
 
 _ROW = re.compile(r"\b[A-Z]{2,4}[0-9]?-(?:[0-9]{1,2}|[A-I])\b")
+_RANGE = re.compile(r"\b([A-Z]{2,4}[0-9]?)-([0-9]{2}) to \1-([0-9]{2})\b")
 _TEST = re.compile(r"^(?:    )?def (test_\w+)", re.MULTILINE)
 
 _SENT = (
@@ -22,18 +23,30 @@ _SENT = (
 
 
 def shown_by(tests: Path) -> dict[str, list[str]]:
-    """The rows named in each test's text, docstring or comments: {row: ["tests/x/test_y.py::test_z"]}."""
+    """The rows named in each test's text, or in its file's own docstring: {row: ["tests/x/test_y.py::test_z"]}."""
     found: dict[str, list[str]] = {}
     for path in sorted(tests.rglob("test_*.py")):
         text = path.read_text()
         starts = [(one.start(), one.group(1)) for one in _TEST.finditer(text)]
         ends = [start for start, _ in starts[1:]] + [len(text)]
-        for (start, name), end in zip(starts, ends, strict=True):
+        name = str(path.relative_to(tests.parent))
+        for (start, test), end in zip(starts, ends, strict=True):
             # The decorators before a test are its table of cases.
             head = text.rfind("\n\n\n", 0, start)
-            for row in sorted(set(_ROW.findall(text[max(head, 0) : end]))):
-                found.setdefault(row, []).append(f"{path.relative_to(tests.parent)}::{name}")
+            for row in _rows(text[max(head, 0) : end]):
+                found.setdefault(row, []).append(f"{name}::{test}")
+        for row in _rows(text[: text.find('"""', 3)]):
+            found.setdefault(row, []).append(name)
     return found
+
+
+def _rows(text: str) -> list[str]:
+    ranges = (
+        f"{kind}-{number:02d}"
+        for kind, first, last in _RANGE.findall(text)
+        for number in range(int(first), int(last) + 1)
+    )
+    return sorted({*_ROW.findall(text), *ranges})
 
 
 def conformance_statement(rows: Path, shown: dict[str, list[str]]) -> str:

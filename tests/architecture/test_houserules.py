@@ -27,7 +27,7 @@ WRITES = {
 WRITERS = (
     "actions.py", "_actions.py", "actions/", "models.py", "models_dicom.py", "models_bodies.py", "core/flow.py",
     "events/outbox.py", "audit/trail.py", "audit/sealing.py", "interfaces/engine.py",
-    "interfaces/cases.py", "interfaces/alarms.py", "hl7/sequence.py", "ris/accounts/", "supervisor/", "seeds/", "migrations/",
+    "interfaces/cases.py", "interfaces/alarms.py", "ris/accounts/", "supervisor/", "seeds/", "migrations/",
 )  # fmt: skip
 
 

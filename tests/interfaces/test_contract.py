@@ -1,4 +1,4 @@
-"""A partner's interface contract says what it is really sent, and finds what departs from it."""
+"""MLLP-22: a partner's interface contract says what it is really sent, and finds what departs from it."""
 
 import pytest
 

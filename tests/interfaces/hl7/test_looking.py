@@ -38,9 +38,17 @@ def test_what_is_no_message_is_masked_as_a_whole() -> None:
 
 
 def test_a_difference_in_shape_comes_before_one_in_value() -> None:
-    other = GOOD.replace(b"PV1||O|CLINIC^3", b"PV1||O|4EAST").replace(b"19680714|F", b"19700101|").replace(b"C1", b"C2")
+    other = (
+        GOOD.replace(b"PV1||O|CLINIC^3", b"PV1||O|4EAST")
+        .replace(b"19680714|F", b"19700101|")
+        .replace(b"C1", b"C2")
+    )
     found = comparing.differences(GOOD, other, show=False)
-    assert [(one.location, one.shape) for one in found] == [("PID-8", True), ("PV1-3", True), ("PID-7", False)]
+    assert [(one.location, one.shape) for one in found] == [
+        ("PID-8", True),
+        ("PV1-3", True),
+        ("PID-7", False),
+    ]
     assert (found[1].before, found[1].now) == ("CLINIC^3", "4EAST")
     assert "1970" not in repr(found)
     assert "1970" in repr(comparing.differences(GOOD, other, show=True))

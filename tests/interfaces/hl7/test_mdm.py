@@ -60,7 +60,7 @@ def test_an_addendum_that_was_a_document_is_cancelled_too() -> None:
 
 @pytest.mark.parametrize("version", ["2.3.1", "2.5.1"])
 def test_others_can_read_our_documents_and_results(version: str) -> None:
-    """MDM-01, RES-24, RES-25: beside the ORU where both are asked for; PDF as ED without a line end."""
+    """MDM-01, RES-24: beside the ORU where both are asked for; PDF as ED without a line end."""
     partner(
         facts="results",
         hl7_version=version,
