@@ -111,8 +111,11 @@ def persist(step: Callable[[], Any], *, already: Callable[[Refused], bool] = lam
         try:
             return step()
         except Refused as refused:
-            if already(refused):
-                return None
+            try:
+                if refused.status < 500 and already(refused):
+                    return None
+            except (Refused, *TROUBLE):
+                refused.status = 500  # it could not be asked now; the step is tried again
             if refused.status < 500 or time.monotonic() > end:
                 raise
         except TROUBLE:
