@@ -14,11 +14,15 @@ from ris.events.models import Event
 from ris.exams.models import Exam
 from ris.exams.states import ExamStatus
 from ris.orders.models import Order
+from ris.patients.models import Merge
 from ris.reporting.models import ReportedExam, ReportPart
 from ris.reporting.states import SIGNED, PartKind
 
 
 def tell(event: Event) -> None:
+    if event.kind in _MERGES:
+        _tell_of_merge(event)
+        return
     order = order_of(event.facts["order"])
     for endpoint in engine.subscribers("results"):
         if concerns(endpoint, order):
@@ -45,19 +49,38 @@ class _Telling(Telling):
                 purpose = f"document {exam.pk} {part.number} {one.began.number}"
                 self.tell(purpose, one.type, partial(mdm.document_message, one))
 
-    def _as_result(self, exam: Exam, part: ReportPart, pdf: bytes | None) -> None:
+    def moved(self, exam: Exam, part: ReportPart) -> None:
+        """The same text under another patient, as a correction."""
+        if self.option("results_as") != "mdm" and not self.waits:
+            self._as_result(exam, part, _pdf(part) if self.option("pdf") == "yes" else None, moved=True)
+
+    def _as_result(self, exam: Exam, part: ReportPart, pdf: bytes | None, *, moved: bool = False) -> None:
         exams = [exam]
         if self.option("grouped") == "one":
             exams = [one for one in _exams_of(part, exam) if concerns(self.endpoint, one.order)]
             if exams[0].pk != exam.pk:
                 return  # the first one's message tells this one too
         more = self.option("partial") == "yes" and _unread(self.order).exists()
-        render = partial(oru.result_message, Result(exams, part, pdf, partial=more))
+        render = partial(oru.result_message, Result(exams, part, pdf, partial=more, moved=moved))
         self.tell(f"result {exam.pk} {part.number}", "ORU^R01", render)
 
     def unread(self, exam: Exam) -> None:
         render = partial(oru.result_message, Result([exam], None))
         self.tell(f"result {exam.pk}", "ORU^R01", render)
+
+
+def _tell_of_merge(event: Event) -> None:
+    """No report changes its patient in silence: who filed it under the one number gets it anew under the other."""
+    merge = Merge.objects.get(pk=event.facts["merge"])
+    moved = ReportedExam.objects.filter(current__order__in=merge.moved.get("orders.Order", []))
+    for one in moved.select_related("exam").order_by("exam_id"):
+        part = ReportPart.objects.filter(report=one.report_id).order_by("number").last()
+        if part is None:
+            continue  # a draft: nobody has heard of it
+        order = order_of(one.exam.order_id)
+        for endpoint in engine.subscribers("results"):
+            if concerns(endpoint, order):
+                _Telling(endpoint, event, order).moved(_exam(one.exam_id, order), _part(part.pk))
 
 
 def _exam(pk: int, order: Order) -> Exam:
@@ -141,5 +164,7 @@ _TELLINGS: dict[str, Callable[[_Telling], None]] = {
     "order.numbered": _numbered,
 }
 
+_MERGES = ("patient.merged", "patient.unmerged")
+
 #: The facts told.
-KINDS = tuple(_TELLINGS)
+KINDS = (*_TELLINGS, *_MERGES)

@@ -51,6 +51,8 @@ class Result:
     pdf: bytes | None = None
     #: Other exams of the order wait to be read.
     partial: bool = False
+    #: It is told anew because its record has become another patient's.
+    moved: bool = False
 
     def statuses(self, writer: Writer) -> tuple[str, str]:
         """(OBR-25, OBX-11). What is signed is final in itself, even where the order has more to come."""
@@ -60,6 +62,8 @@ class Result:
         if kind == PartKind.WITHDRAWAL:
             return writer.option("withdrawn").upper(), writer.option("withdrawn_lines").upper()
         own = writer.option("addendum").upper() if kind == PartKind.ADDENDUM else _STATUS[kind]
+        if self.moved and own == "F":
+            own = "C"
         return "R" if self.partial and kind != PartKind.CANCELLATION else own, own
 
 

@@ -242,6 +242,23 @@ def test_scn_04_a_merge_after_the_exam_moves_everything(department: Department) 
     assert len(department.heard("im", type_="ADT^A40")) == 1, "twice is once"
 
 
+def test_a_signed_report_that_changes_its_patient_is_told_anew(department: Department) -> None:
+    """PIR-02, SCN-19: the merge of a read exam sends its report as C under the survivor's number; the text stays."""
+    department.takes(adt("A04"))
+    department.takes(visiting(orm("NW", person=pid(mrn="TMP1", name="DOE^JOHN", born="", sex="U")), "V2"))
+    order = department.plan()
+    department.begin(order)
+    department.end()
+    department.sign(Exam.objects.get(order=order), "Fracture.")
+    assert [one.field("OBR", 25) for one in department.heard("emr", type_="ORU")] == ["F"]
+    department.takes(merge("004417268", "TMP1"))
+    heard = department.heard("emr", type_="ORU")
+    assert [one.field("OBR", 25) for one in heard] == ["F", "C"]
+    assert "004417268^" not in heard[0].field("PID", 3)
+    assert "004417268^" in heard[1].field("PID", 3)
+    assert "Fracture." in heard[1].text
+
+
 def numbered(order: Order, number: str) -> str:
     """ORR^O02 NA as the placer answers SN (RAD-3)."""
     return "\r".join(
@@ -468,3 +485,21 @@ def test_scn_10_several_exams_of_one_message_are_told_apart(department: Departme
     assert heard("A1") == ["SC", "IP", "CM"]
     assert heard("A2") == ["SC", "IP"]
     assert Case.objects.filter(status="open").count() == 0
+
+
+def test_scn_10_one_acquisition_for_two_orders(department: Department) -> None:
+    """SCN-10, PRO-06: the group case: each procedure keeps its accession and its number, and each is told as done."""
+    department.takes(orm("NW").rstrip("\r") + "\r" + group("NW", "A2^EMR", code="CTNECK^CT neck^L") + "\r")
+    orders = [department.plan("A1", 2), department.plan("A2", 4)]
+    references = tuple(
+        ScheduledReference(one.study_instance_uid, order.accession_number, one.requested_procedure_id)
+        for order in orders
+        for one in order.procedures.all()
+    )
+    department.begin(None, references=references)
+    department.end()
+    done = {one.field("ORC", 2): one.field("ORC", 5) for one in department.heard("emr", "SC")}
+    assert done == {"A1^EMR": "CM", "A2^EMR": "CM"}
+    told = [one for one in department.heard("im", "XO") if one.field("ORC", 5) == "CM"]
+    assert {one.field("OBR", 18) for one in told} == {order.accession_number for order in orders}
+    assert len({one.field("OBR", 19) for one in told}) == 2
