@@ -396,8 +396,8 @@ class Sender:
             try:
                 due = await self._session.run(lambda: engine.endpoints_with_due_messages(at=timezone.now()))
                 for endpoint_id in due:
-                    if endpoint_id not in self._deliveries:
-                        self._wake(endpoint_id)
+                    # One that lingers on an open line too: the wait of a single message may have ended.
+                    self._wake(endpoint_id)
             except SessionLost:
                 log.warning("the sender's database session was lost")
             await asyncio.sleep(_BEAT)

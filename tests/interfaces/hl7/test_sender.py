@@ -64,6 +64,16 @@ def test_what_is_queued_goes_out_though_no_broker_and_no_sweep_says_so(sender: S
     assert emr.connections == 1
 
 
+def test_a_message_that_waits_is_tried_again_while_its_line_stays_open(sender: Sender, emr: Emr) -> None:
+    """Nothing else comes for the partner that would have it looked at."""
+    emr.answer = lambda entry: "AE" if len(emr.entries()) < 2 else "AA"
+    partner = make_partner(emr, profile={"ae_retries": "5", "back_off": "1"})
+    queue(partner, "A1")
+    sender.wake(partner.pk)
+    until(lambda: statuses() == ["accepted"], 30, "it was tried again")
+    assert emr.connections == 1
+
+
 def test_a_stopping_sender_waits_for_the_answer_it_has_coming(emr: Emr) -> None:
     emr.late_seconds = 1.0
     emr.answer = lambda entry: "late"
