@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import django
 import pytest
@@ -11,6 +12,7 @@ from django.core.cache import cache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
+from xdist.scheduler import LoadScopeScheduling
 
 from ris.supervisor.places import APPLICATION
 from ris.supervisor.roles import grant
@@ -35,14 +37,23 @@ PEERS = {
 DEPARTMENTS = ("tests/flows/", "tests/faults/", "tests/supervisor/")
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With two workers, one runs the departments, one after the other and first; two at once starve each other.
-    The rest is shared out by file."""
+    """The departments come first: they take longest."""
     items.sort(key=lambda item: not item.nodeid.startswith(DEPARTMENTS))
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("departments" if file.startswith(DEPARTMENTS) else file))
+
+
+class ByDepartment(LoadScopeScheduling):
+    """With two workers, one runs the departments, one after the other: two at once starve each other. The rest is
+    shared out by file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "departments" if file.startswith(DEPARTMENTS) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDepartment:
+    return ByDepartment(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

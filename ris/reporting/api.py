@@ -87,7 +87,7 @@ class WithdrawSerializer(CancelSerializer):
     reason = serializers.ChoiceField(choices=WithdrawalReason.choices)
 
 
-class MoveSerializer(CancelSerializer):
+class MoveReportSerializer(CancelSerializer):
     exam = serializers.IntegerField(help_text="The exam that the text belongs to")
 
 
@@ -192,11 +192,11 @@ class ReportViewSet(RecordViewSet):
         actions.withdraw_report(self.record(), data["reason"], words=data["words"], by=user_of(request))
         return self.answer(self.record())
 
-    @extend_schema(request=MoveSerializer)
+    @extend_schema(request=MoveReportSerializer)
     @action(detail=True, methods=["post"])
     def move(self, request: Request, pk: str) -> Response:
         """Take a signed report back and begin the right exam's report, which is answered, with its text."""
-        data = self.sent(MoveSerializer)
+        data = self.sent(MoveReportSerializer)
         right = exam_for(user_of(request), data["exam"])
         return self.answer(
             actions.move_report(self.record(), right, words=data["words"], by=user_of(request))

@@ -50,7 +50,9 @@ VERSIONS = {"2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.8"}
 
 
 def deserved(raw: bytes) -> set[tuple[str, str]]:
-    """(code, error) pairs the message may get, from its header alone."""
+    """(code, error) pairs the message may get, from its header alone; a batch's first message for the batch."""
+    if raw.startswith((b"FHS", b"BHS")):
+        raw = raw[raw.index(b"MSH") :]
     component = raw.removeprefix(b"\xef\xbb\xbf")[4:5].decode("latin-1") or "^"
     kind = field(raw, 9).split(component)
     if not raw.removeprefix(b"\xef\xbb\xbf").startswith(b"MSH") or len(set(field(raw, 2)[:4])) < 3:
