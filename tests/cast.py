@@ -1,6 +1,10 @@
 """Fixed people: Clara the clerk, Theo the technologist, Rita the radiologist, Rene the resident, Ben the biller,
 Mona the manager, Ada the administrator, Rafe the referrer, and the systems."""
 
+from functools import cache
+
+from django.contrib.auth.hashers import make_password
+
 from ris.accounts.models import Role, User
 
 _PEOPLE = {
@@ -18,12 +22,18 @@ _PEOPLE = {
 PASSWORD = "a long enough password"  # of the invented people above
 
 
+@cache
+def _hashed() -> str:
+    """Once a run: a hash is slow on purpose."""
+    return make_password(PASSWORD)
+
+
 def person(name: str) -> User:
     user = User.objects.filter(username=name).first()
     if user is None:
         first, last, roles = _PEOPLE[name]
-        user = User.objects.create_user(
-            name, password=PASSWORD, first_name=first, last_name=last, roles=roles
+        user = User.objects.create(
+            username=name, password=_hashed(), first_name=first, last_name=last, roles=roles
         )
     return user
 
