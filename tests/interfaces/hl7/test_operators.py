@@ -1,10 +1,11 @@
 """What an operator does with messages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from interfaces import actions, tasks
+from interfaces.hl7.sender import sender
 from interfaces.models import Endpoint, InboundMessage
 from ris.audit.models import AuditEvent
 from ris.core.errors import IllegalTransition, NotAllowed
@@ -40,15 +41,22 @@ def test_a_cancel_after_the_start_is_refused_and_changes_nothing(line: Line) -> 
     assert order.status == "in_progress"
 
 
+@pytest.fixture
+def sweep(transactional_db: None) -> Iterator[Callable[[], None]]:
+    """A sweep starts this process's sender, which would send what later tests queue."""
+    yield tasks.sweep
+    sender.stop(30)
+
+
 def test_the_sweep_applies_what_a_killed_listener_left(
-    anybody: Endpoint, stored: Callable[[str], InboundMessage]
+    anybody: Endpoint, stored: Callable[[str], InboundMessage], sweep: Callable[[], None]
 ) -> None:
     kept = stored(orm())
-    tasks.sweep()
+    sweep()
     kept.refresh_from_db()
     assert kept.status == "received"  # its listener may still be at it
     InboundMessage.objects.update(received_at=kept.received_at - 2 * tasks.STRANDED_AFTER)
-    tasks.sweep()
+    sweep()
     kept.refresh_from_db()
     assert kept.status == "processed"
     assert Order.objects.count() == 1
