@@ -53,7 +53,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="ris-faults-") as folder:
             place = Path(folder)
             place.chmod(0o711)
-            with scenarios.stack_for(place) as stack:
+            stack = scenarios.stack_for(place)
+            if name == "F3":
+                scenarios.die_in_the_first_migration(stack, place)
+            with stack:
                 department = Department(stack, place)
                 try:
                     result = scenario(department)

@@ -4,6 +4,7 @@ Every step is written to the ledger, repeated until it is answered, and written 
 """
 
 import hashlib
+import json
 import random
 import threading
 import time
@@ -38,7 +39,7 @@ class Department:
         self.folder = folder
         self.emr = Emr(folder / "EPIC.jsonl")
         self.emr.start()
-        self.partner("EPIC", self.emr.address)
+        self.commands(partner("EPIC", self.emr.address))
         self.desk, self.tech = Person(stack, "frontdesk"), Person(stack, "tech")
         self.radiologist = Person(stack, "radiologist")
         for person in (self.desk, self.tech, self.radiologist):
@@ -56,17 +57,13 @@ class Department:
     def close(self) -> None:
         self.emr.stop()
 
-    def partner(self, name: str, address: str, *profile: str, only: str = "") -> None:
-        """Somebody who hears of orders and results; with `only`, of those that this sender placed."""
-        choices = [*profile, *([f"order_only={only}"] if only else [])]
+    def commands(self, *lines: list[str]) -> None:
+        """Commands of manage.py, in one process: each would take seconds to start."""
         self.stack.manage(
-            "endpoint", name, "--protocol", "mllp", "--direction", "out", "--address", address, "--facts",
-            "orders,results", *(["--profile", *choices] if choices else []),
+            "shell", "-c",
+            "from django.core.management import call_command\n"
+            f"for line in {json.dumps(lines)}: call_command(*line)",
         )  # fmt: skip
-
-    def sender(self, name: str) -> None:
-        """Somebody known by MSH-3, whose orders partners may be limited to."""
-        self.stack.manage("endpoint", name, "--protocol", "mllp", "--direction", "in", "--match", f"{name}|")
 
     def take_slot(self) -> dict[str, Any]:
         with self._lock:
@@ -102,6 +99,20 @@ class Department:
         """Heal and drain come first: see `settle`."""
         heard = {name: emr.entries() for name, emr in (emrs or {"EPIC": self.emr}).items()}
         return judge.gather(self.stack, self.ledger.lines(tag), heard, tag)
+
+
+def partner(name: str, address: str, *profile: str, only: str = "") -> list[str]:
+    """The command for somebody who hears of orders and results; with `only`, of those that this sender placed."""
+    choices = [*profile, *([f"order_only={only}"] if only else [])]
+    return [
+        "endpoint", name, "--protocol", "mllp", "--direction", "out", "--address", address, "--facts",
+        "orders,results", *(["--profile", *choices] if choices else []),
+    ]  # fmt: skip
+
+
+def sender(name: str) -> list[str]:
+    """The command for somebody known by MSH-3, whose orders partners may be limited to."""
+    return ["endpoint", name, "--protocol", "mllp", "--direction", "in", "--match", f"{name}|"]
 
 
 def persist(step: Callable[[], Any], *, already: Callable[[Refused], bool] = lambda refused: False) -> Any:

@@ -7,13 +7,15 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.faults import judge
-from tests.faults.load import Department, Load
+from tests.faults.load import Department, Load, partner, sender
 from tests.faults.proxy import Proxy
 from tests.peers.emr import Emr, Entry
 from tests.stack import ROOT, Stack, until
@@ -55,6 +57,15 @@ def armed_file(folder: Path) -> Path:
 def stack_for(folder: Path, *arguments: str) -> Stack:
     """A department that may be told where to crash, with two workers."""
     return Stack(folder / "data", "--workers", "2", *arguments, RIS_CRASH_AT=f"@{armed_file(folder)}")
+
+
+def die_in_the_first_migration(stack: Stack, folder: Path) -> None:
+    """The next start must get over it."""
+    armed = armed_file(folder)
+    armed.write_text("mid_migration:12")
+    with pytest.raises(AssertionError, match="ended with 1"):
+        stack.start()
+    assert not armed.exists()
 
 
 class Run:
@@ -219,21 +230,32 @@ def _flush(stack: Stack, over: threading.Event) -> None:
             line.recv(64)
 
 
-def bad_roads(department: Department, *, cases: int, seconds: float) -> Result:
+#: What `Proxy` can do to the road to a partner.
+ROADS = ("refuse", "blackhole", "halfopen", "slow", "split", "lose", "reset 1", "reset 80", "reset 300")
+
+
+def bad_roads(department: Department, *, cases: int, seconds: float, modes: Sequence[str] = ROADS) -> Result:
     """F8: what happens between us and a partner, one partner for each fault, and one that is well."""
-    modes = ["refuse", "blackhole", "halfopen", "slow", "split", "lose", "reset 1", "reset 80", "reset 300"]
     run, load = Run(department, "F8 bad roads to partners", "F8"), Load(department, "F8", sender="F8")
-    department.sender("F8")
     with ExitStack() as open_:
         emrs: dict[str, Emr] = {}
-        proxies: list[Proxy] = []
+        proxies, partners = list[Proxy](), list[list[str]]()
         for mode in ["ok", *modes]:
             name = f"F8 {mode}"
             emrs[name] = open_.enter_context(Emr(department.folder / f"{name}.jsonl"))
             proxies.append(open_.enter_context(Proxy(emrs[name].address, mode)))
-            department.partner(name, proxies[-1].address, "answer_timeout=2", only="F8")
-        begun = time.monotonic()
-        number = load.run_until(lambda: time.monotonic() - begun > seconds and load.taken >= cases * 3)
+            partners.append(
+                partner(name, proxies[-1].address, "answer_timeout=2", "back_off=1,2,5", only="F8")
+            )
+        department.commands(sender("F8"), *partners)
+        begun, bad = time.monotonic(), proxies[1:]
+        number = load.run_until(
+            lambda: (
+                time.monotonic() - begun > seconds
+                and load.taken >= cases * 3
+                and all(road.hits for road in bad)
+            )
+        )
         # The well one hears everything while the others are still cut off.
         until(
             lambda: not judge.judge(department.evidence("F8", {"F8 ok": emrs["F8 ok"]}))["I3"],
@@ -254,7 +276,6 @@ def hostile_partners(department: Department, *, cases: int, partners: int = 3) -
     """F9: partners that refuse, forget to answer, answer late, for another message, twice, or nonsense."""
     shares = {"AE": 2, "AR": 1, "drop": 2, "late": 1, "wrong": 1, "earlier": 1, "garbage": 1, "two": 1}
     run, load = Run(department, "F9 hostile partners", "F9"), Load(department, "F9", sender="F9")
-    department.sender("F9")
     misdeeds: Counter[str] = Counter()
 
     def manners(number: int) -> Callable[[Entry], str]:
@@ -277,8 +298,10 @@ def hostile_partners(department: Department, *, cases: int, partners: int = 3) -
             )
             for number in range(partners)
         }
-        for name, emr in emrs.items():
-            department.partner(name, emr.address, "answer_timeout=1", "ae_retries=20", only="F9")
+        profile = ["answer_timeout=1", "ae_retries=20", "back_off=1,2,5"]
+        department.commands(
+            sender("F9"), *(partner(name, emr.address, *profile, only="F9") for name, emr in emrs.items())
+        )
         load.run(cases)
         # Every AR is in sight of a person.
         department.settle()
@@ -308,5 +331,4 @@ def frozen_sender(department: Department, *, rounds: int, seconds: float) -> Res
 
 
 def _dismiss(department: Department, emrs: dict[str, Emr]) -> None:
-    for name in emrs:
-        department.stack.manage("endpoint", name, "--delete")
+    department.commands(*(["endpoint", name, "--delete"] for name in emrs))

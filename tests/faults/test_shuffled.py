@@ -8,7 +8,7 @@ from django.db import transaction
 
 from tests.faults import shuffled
 
-SEEDS = int(os.environ.get("RIS_FAULT_SEEDS", "10"))
+SEEDS = int(os.environ.get("RIS_FAULT_SEEDS", "5"))
 
 
 @pytest.mark.timeout(3600)
