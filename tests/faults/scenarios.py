@@ -137,8 +137,8 @@ def kills(
     return run.end(load, f"{killed.total()} kills")
 
 
-def crash_points(department: Department, *, times: int, seed: int = 1) -> Result:
-    """F3: each named point strikes `times` times."""
+def crash_points(department: Department, *, times: int, latest: int = 3, seed: int = 1) -> Result:
+    """F3: each named point strikes `times` times, when it is reached for the first to the `latest`th time."""
     run = Run(department, "F3 named crash points", "F3")
     light, whole = Load(department, "F3", whole=0, hands=3), Load(department, "F3", whole=1, hands=2)
     armed, dice, number, struck = armed_file(department.folder), random.Random(seed), 0, 0
@@ -147,7 +147,7 @@ def crash_points(department: Department, *, times: int, seed: int = 1) -> Result
             rare = point in ("after_sign_before_outbox", "mid_pdf")
             # Written beside and moved: a process must not read half of it.
             draft = armed.with_suffix(".new")
-            draft.write_text(f"{point}:{1 if rare else dice.randint(1, 3)}")
+            draft.write_text(f"{point}:{1 if rare else dice.randint(1, latest)}")
             draft.replace(armed)
             try:
                 number = (whole if rare else light).run_until(lambda: not armed.exists(), first=number)
