@@ -103,6 +103,8 @@ def test_a_sender_that_was_stopped_sends_nothing_twice_when_it_wakes(emr: Emr) -
         if "A3" in entry.text and len(stopped) == 1:
             # Stopped while its message is on the way; the answer will lie in its socket.
             stopped[0].send_signal(signal.SIGSTOP)
+            # All its threads: one alone may be slow to hear of it while another goes on.
+            os.waitid(os.P_PID, stopped[0].pid, os.WSTOPPED)
             stopped.append(stopped[0])
         return "AA"
 
@@ -120,7 +122,7 @@ def test_a_sender_that_was_stopped_sends_nothing_twice_when_it_wakes(emr: Emr) -
         assert drain(partner) == 0  # its lock stands as long as its session
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s"
+                "SELECT pg_terminate_backend(pid, 30000) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s"
                 " AND objid = %s",
                 [engine._SENDER_LOCK, partner.pk],
             )

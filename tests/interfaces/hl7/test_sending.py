@@ -60,8 +60,9 @@ def statuses() -> list[str]:
     return list(OutboundMessage.objects.order_by("pk").values_list("status", flat=True))
 
 
-def test_what_is_queued_is_sent_in_order_on_one_connection(partner: Endpoint, emr: Emr) -> None:
+def test_what_is_queued_is_sent_in_order_on_one_connection(emr: Emr) -> None:
     """MLLP-02, MLLP-16."""
+    partner = make_partner(emr, answer_timeout=30)
     messages = [queue(partner, f"A{n % 3}", str(n)) for n in range(9)]
     assert drain(partner) == 9
     assert [entry.raw for entry in emr.entries()] == [bytes(one.raw) for one in messages]
