@@ -69,7 +69,7 @@ class Endpoint(models.Model):
     tls = models.BooleanField(default=False)
     #: SHA-256 of the certificate by which the partner is known, in hex; blank takes any our CA has signed.
     certificate_fingerprint = models.CharField(max_length=64, blank=True)
-    #: MSH-13 where the profile asks for it (HL7 2.5.1 2.9.2): the last number sent, and the last taken.
+    #: MSH-13 where the profile asks for it (HL7 2.5.1 2.10.1): the last number sent, and the last taken.
     last_sequence_out = models.BigIntegerField(default=0)
     last_sequence_in = models.BigIntegerField(null=True, blank=True)
 
