@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.db import connections
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 if TYPE_CHECKING:
     from ris.accounts.models import User
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SCREENSHOTS = Path(__file__).resolve().parent.parent / "screenshots"
 _WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 OpenAs = Callable[..., Page]
+# Generous, because a test worker beside this one may have the machine to itself for seconds.
+expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +44,7 @@ def context(chromium: Browser, live_server: object) -> Iterator[BrowserContext]:
     made = chromium.new_context(
         base_url=str(live_server), viewport={"width": 1440, "height": 900}, bypass_csp=True, locale="en-GB"
     )
-    made.set_default_timeout(10_000)
+    made.set_default_timeout(15_000)
     yield made
     made.close()
 
