@@ -1,6 +1,6 @@
 from django.urls import path
 
-from ris.exams import views
+from ris.exams import reconcile_views, views
 
 urlpatterns = [
     path("rooms", views.rooms, name="rooms"),
@@ -13,8 +13,8 @@ urlpatterns = [
     path("exams/<int:pk>/discontinue", views.discontinue, name="exam_discontinue"),
     path("exams/<int:pk>/undo-start", views.undo_start, name="exam_undo_start"),
     path("exams/<int:pk>/comment", views.comment, name="exam_comment"),
-    path("exams/unmatched", views.unmatched, name="unmatched"),
-    path("exams/unmatched/<int:pk>", views.match, name="unmatched_match"),
-    path("exams/unmatched/<int:pk>/orders", views.find_orders, name="unmatched_orders"),
-    path("exams/unmatched/<int:pk>/discard", views.discard, name="unmatched_discard"),
+    path("exams/unmatched", reconcile_views.unmatched, name="unmatched"),
+    path("exams/unmatched/<int:pk>", reconcile_views.match, name="unmatched_match"),
+    path("exams/unmatched/<int:pk>/orders", reconcile_views.find_orders, name="unmatched_orders"),
+    path("exams/unmatched/<int:pk>/discard", reconcile_views.discard, name="unmatched_discard"),
 ]

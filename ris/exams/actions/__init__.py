@@ -1,0 +1,31 @@
+"""Doing: exams, what modalities report of them, what the archive holds of them, and their dose."""
+
+from ris.exams.actions.exams import comment_exam, complete_exam, discontinue_exam, start_exam, undo_start
+from ris.exams.actions.steps import (
+    NewPerformedStep,
+    PerformedChange,
+    ScheduledReference,
+    begin_performed_step,
+    complete_performed_step,
+    discard_performed_step,
+    discontinue_performed_step,
+    match_performed_step,
+    update_performed_step,
+)
+
+__all__ = [
+    "NewPerformedStep",
+    "PerformedChange",
+    "ScheduledReference",
+    "begin_performed_step",
+    "comment_exam",
+    "complete_exam",
+    "complete_performed_step",
+    "discard_performed_step",
+    "discontinue_exam",
+    "discontinue_performed_step",
+    "match_performed_step",
+    "start_exam",
+    "undo_start",
+    "update_performed_step",
+]
