@@ -98,3 +98,7 @@ class PerformedProcedureStep(StatusRecord):
 
     def __str__(self) -> str:
         return self.sop_instance_uid
+
+
+# Tables of one subject each; they stand last because they refer to those above.
+from ris.exams.models_dose import Dose as Dose  # noqa: E402

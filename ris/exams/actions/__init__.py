@@ -1,5 +1,6 @@
 """Doing: exams, what modalities report of them, what the archive holds of them, and their dose."""
 
+from ris.exams.actions.dose import note_dose
 from ris.exams.actions.exams import comment_exam, complete_exam, discontinue_exam, start_exam, undo_start
 from ris.exams.actions.steps import (
     NewPerformedStep,
@@ -25,6 +26,7 @@ __all__ = [
     "discontinue_exam",
     "discontinue_performed_step",
     "match_performed_step",
+    "note_dose",
     "start_exam",
     "undo_start",
     "update_performed_step",
