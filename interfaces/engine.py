@@ -313,11 +313,11 @@ def serialise(keys: Sequence[str]) -> None:
 # Out
 
 
-def subscribers(group: str) -> list[Endpoint]:
+def subscribers(group: str, *protocols: str) -> list[Endpoint]:
     """The partners that want to hear of `group`, in id order: locks are taken in that order."""
     return list(
         Endpoint.objects.filter(
-            protocol=Protocol.MLLP, direction="out", active=True, facts__contains=[group]
+            protocol__in=protocols or [Protocol.MLLP], direction="out", active=True, facts__contains=[group]
         ).select_related("user").order_by("pk")
     )  # fmt: skip
 
@@ -367,8 +367,12 @@ def wake_sender(endpoint_id: int) -> None:
     """Have the queue sent once this transaction is committed: a sender that listens hears of it at once, and a
     worker is asked in case none does. Lost wake-ups are swept up."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [WAKE_UP, str(endpoint_id)])
+        cursor.execute(_NOTIFY, [WAKE_UP, endpoint_id])
     transaction.on_commit(lambda: _ask_for_delivery(endpoint_id))
+
+
+#: Lines of HL7 listen; what speaks DICOM is only woken by a worker.
+_NOTIFY = "SELECT pg_notify(%s, id::text) FROM interfaces_endpoint WHERE id = %s AND protocol = 'mllp'"
 
 
 def _ask_for_delivery(endpoint_id: int) -> None:
@@ -419,13 +423,15 @@ def next_due(endpoint_id: int, *, at: datetime, strict: bool = False) -> Outboun
     return next(iter(due), None)
 
 
-def endpoints_with_due_messages(*, at: datetime) -> list[int]:
+def endpoints_with_due_messages(*protocols: str, at: datetime) -> list[int]:
     due = OutboundMessage.objects.filter(
         endpoint=OuterRef("pk"),
         status__in=[OutboundState.QUEUED, OutboundState.SENT],
         next_attempt_at__lte=at,
     )
-    served = Endpoint.objects.filter(paused=False, active=True, next_attempt_at__lte=at)
+    served = Endpoint.objects.filter(
+        protocol__in=protocols or [Protocol.MLLP], paused=False, active=True, next_attempt_at__lte=at
+    )
     return list(served.filter(Exists(due)).order_by("pk").values_list("pk", flat=True))
 
 

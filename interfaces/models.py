@@ -30,7 +30,7 @@ class OnAmbiguous(models.TextChoices):
 
 
 #: What an endpoint may subscribe to (contract.md, Configuring from a script).
-FACT_GROUPS = ("orders", "results", "schedule", "charges")
+FACT_GROUPS = ("orders", "results", "schedule", "charges", "performed_steps")
 
 
 class Endpoint(models.Model):
@@ -206,7 +206,8 @@ class OutboundMessage(Message):
     next_attempt_at = models.DateTimeField(default=timezone.now)
     sent_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
-    ack_code = models.CharField(max_length=2, blank=True)
+    #: MSA-1; of DICOM the status in hex, of DICOMweb that of HTTP.
+    ack_code = models.CharField(max_length=4, blank=True)
     #: Kind of the last trouble: "connect", "no_answer", "refused", "operator"; the retry looks only at this.
     error_class = models.CharField(max_length=20, blank=True)
     error_text = models.CharField(max_length=300, blank=True)
@@ -262,6 +263,7 @@ class OutboundMessage(Message):
 from interfaces.models_bodies import Attachment as Attachment  # noqa: E402
 from interfaces.models_bodies import MessageBody as MessageBody  # noqa: E402
 from interfaces.models_bodies import Removal as Removal  # noqa: E402
+from interfaces.models_dicom import KeyImages as KeyImages  # noqa: E402
 from interfaces.models_dicom import ReceivedDataset as ReceivedDataset  # noqa: E402
 from interfaces.models_watch import Alarm as Alarm  # noqa: E402
 from interfaces.models_watch import AlarmRule as AlarmRule  # noqa: E402

@@ -33,3 +33,26 @@ class ReceivedDataset(models.Model):
     @classmethod
     def keep(cls, **fields: object) -> "ReceivedDataset":
         return cls.objects.create(**fields)
+
+
+class KeyImages(models.Model):
+    """A Key Object Selection (PS3.3 C.17.6): which images somebody picked out of a study, and for what."""
+
+    append_only = True
+
+    dataset = models.OneToOneField(ReceivedDataset, on_delete=models.PROTECT, related_name="key_images")
+    sop_instance_uid = models.CharField(max_length=64, unique=True)
+    study_instance_uid = models.CharField(max_length=64)
+    #: CID 7010.
+    title_code = models.CharField(max_length=16)
+    title = models.CharField(max_length=64)
+    description = models.CharField(max_length=400, blank=True)
+    #: [{"study": ..., "series": ..., "class": ..., "instance": ...}]
+    images = models.JSONField(default=list)
+
+    class Meta:
+        indexes = [models.Index(fields=["study_instance_uid"], name="key_images_of_a_study")]
+        triggers = append_only()
+
+    def __str__(self) -> str:
+        return f"{self.title} {self.sop_instance_uid}"

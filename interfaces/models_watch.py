@@ -23,6 +23,7 @@ class CaseKind(models.TextChoices):
     DELETION = "deletion", "Deletion asked for"
     OUT_OF_SEQUENCE = "out_of_sequence", "Sequence number gap"
     NO_PLACER_NUMBER = "no_placer_number", "Placer number pending"
+    UNKNOWN_OBJECT = "unknown_object", "Object of no exam"
     REFUSED = "refused", "Refused"
     OTHER = "other", "Needs a person"
 
