@@ -25,10 +25,23 @@ _HELD_CAP = 268_435_456
 
 @dataclass(frozen=True)
 class Service:
-    """What we provide under one SOP class."""
+    """What we do under one SOP class: an entry of the table in `listener.services`.
+
+    To add one, write the operation (`async def store(request: Request) -> None`) in a module of its own and name it in
+    the table under its command field (`dimse.C_STORE_RQ`). It finds the command in `request.command`, the data set as
+    bytes in `request.data_set` and in `request.context` how it is encoded; it answers with `request.send(request.head(
+    SUCCESS))`, a data set following as `head(..., with_data_set=True) + answer(data_set)`, and refuses by raising
+    `Refused`. Work in the database goes through `Database.read` or `Database.write`, never on the event loop.
+
+    A data set arrives in memory, at most `data_set_cap` bytes of it: what is longer is read past and refused with
+    `too_large` before the operation sees it. It is let go when the operation ends; what must outlive it the operation
+    keeps, large objects in a file. All associations together hold 256 MB at most.
+    """
 
     operations: Mapping[int, Operation]
     data_set_cap: int = 0
+    #: We are the SCU and the peer provides: it proposes itself as SCP and tells us of events (PS3.7 D.3.3.4).
+    as_scu: bool = False
     #: Statuses for a data set over the cap, and for an error of ours.
     too_large: int = RESOURCE_LIMITATION
     failure: int = PROCESSING_FAILURE

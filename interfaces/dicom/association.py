@@ -322,13 +322,14 @@ class Association(asyncio.Protocol):
         for proposed in request.contexts:
             service = self.ae.services.get(proposed.abstract_syntax)
             transfer = next((uid for uid in proposed.transfer_syntaxes if uid in _TRANSFER_SYNTAXES), "")
-            scu, _ = request.roles.get(proposed.abstract_syntax, (True, False))
+            # Without role selection the association's requestor is the SCU.
+            scu, scp = request.roles.get(proposed.abstract_syntax, (True, False))
             if service is None:
                 outcome = pdu.NO_ABSTRACT_SYNTAX
             elif not transfer:
                 outcome = pdu.NO_TRANSFER_SYNTAX
-            elif not scu:
-                # It wants to be provider only; we use none of these services (PS3.7 D.3.3.4).
+            elif not (scp if service.as_scu else scu):
+                # It wants to be what we are ourselves (PS3.7 D.3.3.4).
                 outcome = pdu.USER_REJECTION
             else:
                 outcome = pdu.ACCEPTED
@@ -336,7 +337,7 @@ class Association(asyncio.Protocol):
                     proposed.context_id, proposed.abstract_syntax, transfer == EXPLICIT_LITTLE_ENDIAN
                 )
             if service is not None and proposed.abstract_syntax in request.roles:
-                roles[proposed.abstract_syntax] = (scu, False)
+                roles[proposed.abstract_syntax] = (False, scp) if service.as_scu else (scu, False)
             if service is not None and service.extended and proposed.abstract_syntax in request.extended:
                 extended[proposed.abstract_syntax] = service.extended
             # The transfer syntax of a refused context means nothing (PS3.8 9.3.3.2), but some peers want one.

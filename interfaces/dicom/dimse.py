@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from interfaces.dicom.pdu import BadPDU
 
-C_FIND_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0020, 0x0030, 0x0FFF
-N_CREATE_RQ, N_SET_RQ = 0x0140, 0x0120
+C_STORE_RQ, C_FIND_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0020, 0x0030, 0x0FFF
+N_EVENT_REPORT_RQ, N_GET_RQ, N_SET_RQ, N_ACTION_RQ, N_CREATE_RQ = 0x0100, 0x0110, 0x0120, 0x0130, 0x0140
 RESPONSE = 0x8000
 
 _NO_DATA_SET = 0x0101
@@ -22,6 +22,10 @@ class Command:
     has_data_set: bool
     #: Message ID Being Responded To: the operation a C-CANCEL ends.
     answers: int
+    #: Event Type ID of an N-EVENT-REPORT, Action Type ID of an N-ACTION.
+    type_id: int = 0
+    #: Attribute Identifier List of an N-GET; empty: all.
+    tags: tuple[int, ...] = ()
 
     @property
     def is_response(self) -> bool:
@@ -48,6 +52,7 @@ def read_command(data: bytes) -> Command:
     def uid(element: int) -> str:
         return values.get(element, b"").rstrip(b"\0 ").decode("ascii", "replace")
 
+    listed = values.get(0x1005, b"")
     if 0x0100 not in values or 0x0800 not in values:
         raise BadPDU("the command set lacks its command field or data set type")
     return Command(
@@ -58,6 +63,11 @@ def read_command(data: bytes) -> Command:
         sop_instance=uid(0x1000) or uid(0x1001),
         has_data_set=number(0x0800) != _NO_DATA_SET,
         answers=number(0x0120),
+        type_id=number(0x1002) or number(0x1008),
+        tags=tuple(
+            group << 16 | element
+            for group, element in struct.iter_unpack("<HH", listed[: len(listed) // 4 * 4])
+        ),
     )
 
 

@@ -25,6 +25,25 @@ async def _echo(request: Request) -> None:
     await request.send(request.head(SUCCESS))
 
 
+def services(reading: Database, writing: Database, trail: Trail) -> Mapping[str, Service]:
+    """All that we do, by SOP class. The conformance statement is written from this table."""
+    find = Worklist(reading, trail).find
+    steps = PerformedSteps(writing)
+    return {
+        VERIFICATION: Service({dimse.C_ECHO_RQ: _echo}),
+        worklist.SOP_CLASS: Service(
+            {dimse.C_FIND_RQ: find},
+            data_set_cap=worklist.IDENTIFIER_CAP,
+            too_large=OUT_OF_RESOURCES,
+            failure=UNABLE_TO_PROCESS,
+            extended=_NO_FUZZY_NO_TIMEZONE,
+        ),
+        mpps.SOP_CLASS: Service(
+            {dimse.N_CREATE_RQ: steps.create, dimse.N_SET_RQ: steps.set}, data_set_cap=mpps.DATA_SET_CAP
+        ),
+    }
+
+
 class Listener:
     """Answers from `start` to `stop`."""
 
@@ -35,26 +54,13 @@ class Listener:
         self._trail = Trail(self._writing)
         self._ae: ApplicationEntity | None = None
 
-    def _services(self) -> Mapping[str, Service]:
-        find = Worklist(self._reading, self._trail).find
-        steps = PerformedSteps(self._writing)
-        return {
-            VERIFICATION: Service({dimse.C_ECHO_RQ: _echo}),
-            worklist.SOP_CLASS: Service(
-                {dimse.C_FIND_RQ: find},
-                data_set_cap=worklist.IDENTIFIER_CAP,
-                too_large=OUT_OF_RESOURCES,
-                failure=UNABLE_TO_PROCESS,
-                extended=_NO_FUZZY_NO_TIMEZONE,
-            ),
-            mpps.SOP_CLASS: Service(
-                {dimse.N_CREATE_RQ: steps.create, dimse.N_SET_RQ: steps.set}, data_set_cap=mpps.DATA_SET_CAP
-            ),
-        }
-
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; returns the address, for port 0 the one that was free."""
-        self._ae = ApplicationEntity(settings.RIS_AE_TITLE, self._services(), Stations(self._reading))
+        self._ae = ApplicationEntity(
+            settings.RIS_AE_TITLE,
+            services(self._reading, self._writing, self._trail),
+            Stations(self._reading),
+        )
         self._trail.start()
         return host, await self._ae.listen(host, port)
 
