@@ -11,10 +11,10 @@ from django.db.models import F, Q
 
 from ris.core.flow import StatusRecord
 from ris.core.guards import never_deleted
-from ris.department.models import Modality, Room
+from ris.department.models import Modality, Practitioner, Room
 from ris.orders.models import Order, RequestedProcedure
 from ris.patients.models import Patient, of_a_living_patient
-from scheduling.states import APPOINTMENT_FLOW, LIVE, ON_WORKLIST, STEP_FLOW, AppointmentStatus, StepStatus
+from scheduling.states import APPOINTMENT_FLOW, LIVE, SHOWABLE, STEP_FLOW, AppointmentStatus, StepStatus
 
 
 class Opening(models.Model):
@@ -79,6 +79,10 @@ class Appointment(StatusRecord):
     room = models.ForeignKey(Room, on_delete=models.PROTECT, related_name="appointments")
     during = DateTimeRangeField()
     note = models.CharField(max_length=200, blank=True)
+    #: Scheduled Performing Physician (0040,0006); OBR-34.
+    performer = models.ForeignKey(
+        Practitioner, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     #: Why two patients share the time; blank unless somebody with the right over-booked.
     overbook_reason = models.CharField(max_length=200, blank=True)
     cancel_reason = models.CharField(max_length=200, blank=True)
@@ -163,12 +167,12 @@ class ScheduledProcedureStep(StatusRecord):
         indexes = [
             # The worklist C-FIND: what is still to be done, by start.
             models.Index(
-                fields=["starts_at", "id"], condition=Q(status__in=ON_WORKLIST), name="steps_on_worklist"
+                fields=["starts_at", "id"], condition=Q(status__in=SHOWABLE), name="steps_on_worklist"
             ),
             # The same with a modality, which nearly every machine names.
             models.Index(
                 fields=["modality", "starts_at"],
-                condition=Q(status__in=ON_WORKLIST),
+                condition=Q(status__in=SHOWABLE),
                 name="steps_on_worklist_modality",
             ),
         ]

@@ -64,5 +64,6 @@ STEP_FLOW = Flow(
     }
 )
 
-#: What a modality finds on its worklist.
+#: What a modality finds on its worklist, and what it is shown beside that where its station says so.
 ON_WORKLIST = [P.SCHEDULED, P.ARRIVED, P.READY]
+SHOWABLE = [*ON_WORKLIST, P.STARTED]

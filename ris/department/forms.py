@@ -1,13 +1,22 @@
 """What an administrator fills in about places, machines, people and exams."""
 
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
 from django.core.validators import RegexValidator
 
-from ris.department.models import Facility, Practitioner, ProcedureType, Room, Station
+from ris.department.models import (
+    Facility,
+    Letters,
+    Practitioner,
+    ProcedureType,
+    Room,
+    Shown,
+    Station,
+    Withheld,
+)
 
 AE_TITLE = RegexValidator(
     r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$",
@@ -17,6 +26,9 @@ AE_TITLE = RegexValidator(
 
 class RecordForm(forms.ModelForm):  # type: ignore[type-arg]  # one base for forms of several models
     """Says what is missing in the words of its label."""
+
+    #: Heading and first field of each part of a long form after its first part.
+    parts: ClassVar[dict[str, str]] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -28,6 +40,16 @@ class RecordForm(forms.ModelForm):  # type: ignore[type-arg]  # one base for for
             elif isinstance(field, forms.TypedChoiceField):
                 known: list[tuple[str, str]] = list(field.choices)  # type: ignore[arg-type]  # ours are pairs
                 field.choices = [(value, label if value else "Pick one") for value, label in known]
+
+    def sections(self) -> list[tuple[str, list[forms.BoundField]]]:
+        """Headings and their fields, in the form's order."""
+        found: list[tuple[str, list[forms.BoundField]]] = [("", [])]
+        headings = {first: heading for heading, first in self.parts.items()}
+        for field in self:
+            if field.name in headings:
+                found.append((headings[field.name], []))
+            found[-1][1].append(field)
+        return found
 
 
 class RoomForm(RecordForm):
@@ -41,7 +63,40 @@ class RoomForm(RecordForm):
         }
 
 
+#: Specific Character Set (0008,0005) by the words a machine's manual uses; PS3.3 C.12.1.1.2.
+CHARACTER_SETS = (
+    ("", "UTF-8 (where needed)"),
+    ("ISO_IR 6", "None: plain letters only"),
+    ("ISO_IR 100", "Western European, ISO_IR 100"),
+    ("ISO_IR 203", "Western European with euro, ISO_IR 203"),
+    ("ISO_IR 101", "Central European, ISO_IR 101"),
+    ("ISO_IR 109", "South European, ISO_IR 109"),
+    ("ISO_IR 110", "North European, ISO_IR 110"),
+    ("ISO_IR 144", "Cyrillic, ISO_IR 144"),
+    ("ISO_IR 127", "Arabic, ISO_IR 127"),
+    ("ISO_IR 126", "Greek, ISO_IR 126"),
+    ("ISO_IR 138", "Hebrew, ISO_IR 138"),
+    ("ISO_IR 148", "Turkish, ISO_IR 148"),
+    ("ISO_IR 166", "Thai, ISO_IR 166"),
+    ("\\ISO 2022 IR 87", "Japanese, kanji (IR 87)"),
+    ("ISO 2022 IR 13\\ISO 2022 IR 87", "Japanese, katakana and kanji (IR 13, IR 87)"),
+    ("\\ISO 2022 IR 87\\ISO 2022 IR 159", "Japanese, kanji and supplementary (IR 87, IR 159)"),
+    (
+        "ISO 2022 IR 13\\ISO 2022 IR 87\\ISO 2022 IR 159",
+        "Japanese, katakana, kanji and supplementary (IR 13, IR 87, IR 159)",
+    ),
+    ("\\ISO 2022 IR 149", "Korean (IR 149)"),
+    ("\\ISO 2022 IR 58", "Chinese, simplified (IR 58)"),
+    ("GB18030", "Chinese, GB18030"),
+    ("GBK", "Chinese, GBK"),
+)
+
+
 class StationForm(RecordForm):
+    parts: ClassVar[dict[str, str]] = {
+        "Its worklist": "own_steps_only",
+        "What it is sent": "character_set",
+    }
     ae_title = forms.CharField(
         label="AE title",
         max_length=16,
@@ -62,18 +117,63 @@ class StationForm(RecordForm):
         ),
     )
 
+    character_set = forms.ChoiceField(required=False, label="Character set")
+    shown = forms.MultipleChoiceField(
+        choices=Shown,
+        required=False,
+        label="Shows exams that are",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="An exam that has ended is never shown",
+    )
+    withheld = forms.MultipleChoiceField(
+        choices=Withheld,
+        required=False,
+        label="Never sent",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="For a machine that stumbles over them: sent empty",
+    )
+
     class Meta:
         model = Station
-        fields = ["ae_title", "room", "modality", "name", "host", "port", "character_set", "active"]
+        fields = [
+            "ae_title", "room", "modality", "name", "host", "port", "active",
+            "own_steps_only", "days_before", "days_after", "shown",
+            "character_set", "letters", "longest_text", "withheld", "timezone_offset",
+        ]  # fmt: skip
         labels = {
-            "name": "Station name", "character_set": "Character set", "active": "May connect", "port": "Port",
+            "name": "Station name", "active": "May connect", "port": "Port",
+            "own_steps_only": "Only its own exams, unless it asks for another machine's",
+            "days_before": "Days back", "days_after": "Days ahead", "letters": "Letters it can show",
+            "longest_text": "Longest text it can show", "timezone_offset": "Offset from UTC",
         }  # fmt: skip
         help_texts = {
             "name": "Station Name (0008,1010), if it differs",
-            "character_set": "ISO_IR 100 for a machine that cannot take UTF-8; else leave it empty",
             "host": "Name or address on the network",
+            "days_before": "0: none before today; empty: all. A query that names dates or one exam finds it anyway",
+            "days_after": "0: none after today; empty: all",
+            "longest_text": "8 to 64 characters; names and descriptions are cut, numbers never",
         }
-        error_messages = {"ae_title": {"unique": "Another station has this AE title."}}
+        error_messages = {
+            "ae_title": {"unique": "Another station has this AE title."},
+            "longest_text": {"invalid": "Write a number from 8 to 64."},
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        letters = self.fields["letters"]
+        assert isinstance(letters, forms.TypedChoiceField)
+        letters.choices = Letters.choices
+        sets = self.fields["character_set"]
+        assert isinstance(sets, forms.ChoiceField)
+        own = self.instance.character_set
+        # What another door wrote stays as it is.
+        sets.choices = [*CHARACTER_SETS, *([(own, own)] if own not in dict(CHARACTER_SETS) else [])]
+
+    def clean_longest_text(self) -> int | None:
+        length: int | None = self.cleaned_data["longest_text"]
+        if length is not None and not 8 <= length <= 64:
+            raise forms.ValidationError("Write a number from 8 to 64.")
+        return length
 
 
 class FacilityForm(RecordForm):

@@ -70,6 +70,60 @@ class Room(models.Model):
         return self.name
 
 
+class Shown(models.TextChoices):
+    """Scheduled Procedure Step Status (0040,0020) of what a machine can be shown."""
+
+    SCHEDULED = "SCHEDULED", "Scheduled"
+    ARRIVED = "ARRIVED", "Arrived"
+    READY = "READY", "Ready"
+    STARTED = "STARTED", "Started"
+
+
+def shown_before_the_start() -> list[str]:
+    return [Shown.SCHEDULED.value, Shown.ARRIVED.value, Shown.READY.value]
+
+
+class Offset(models.TextChoices):
+    """When a machine is told Timezone Offset From UTC (0008,0201)."""
+
+    ASKED = "asked", "When it asks for it"
+    ALWAYS = "always", "Always"
+    NEVER = "never", "Never"
+
+
+class Letters(models.TextChoices):
+    """What a machine can show beyond what its character set says."""
+
+    ALL = "", "All of its character set"
+    PLAIN = "plain", "No accents"
+    CAPITALS = "capitals", "Capitals, no accents"
+
+
+class Withheld(models.TextChoices):
+    """Worklist attributes that may be sent empty (types 2 and 3), by keyword, to machines that stumble over them."""
+
+    ALERTS = "MedicalAlerts", "Medical alerts"
+    ALLERGIES = "Allergies", "Allergies"
+    PREGNANCY = "PregnancyStatus", "Pregnancy status"
+    SPECIAL_NEEDS = "SpecialNeeds", "Special needs"
+    STATE = "PatientState", "Patient state"
+    WEIGHT = "PatientWeight", "Weight"
+    SIZE = "PatientSize", "Height"
+    OTHER_IDS = "OtherPatientIDsSequence", "Other patient numbers"
+    CONFIDENTIALITY = "ConfidentialityConstraintOnPatientDataDescription", "Confidentiality"
+    LOCATION = "CurrentPatientLocation", "Where the patient is"
+    TRANSPORT = "PatientTransportArrangements", "Transport"
+    ADMISSION = "AdmissionID", "Admission number"
+    REFERRER = "ReferringPhysicianName", "Referring physician"
+    REQUESTER = "RequestingPhysician", "Requesting physician"
+    PERFORMER = "ScheduledPerformingPhysicianName", "Performing physician"
+    REASON = "ReasonForTheRequestedProcedure", "Reason"
+    REQUEST_COMMENTS = "RequestedProcedureComments", "Clinical information"
+    STEP_COMMENTS = "CommentsOnTheScheduledProcedureStep", "Note of the appointment"
+    PRE_MEDICATION = "PreMedication", "Pre-medication"
+    CONTRAST = "RequestedContrastAgent", "Contrast agent"
+
+
 class Station(models.Model):
     """A machine on the DICOM network. An unknown or inactive one is refused its association."""
 
@@ -86,11 +140,31 @@ class Station(models.Model):
     host = models.CharField(max_length=255, blank=True)
     port = models.PositiveIntegerField(null=True, blank=True)
     #: Specific Character Set (0008,0005) of what it is sent; blank means UTF-8 where needed.
-    character_set = models.CharField(max_length=32, blank=True)
+    character_set = models.CharField(max_length=64, blank=True)
     active = models.BooleanField(default=True)
+    # Its worklist. Each of these gives way to a key of the query that says otherwise.
+    own_steps_only = models.BooleanField(default=False)
+    #: Days before and after today; None: without end.
+    days_before = models.PositiveSmallIntegerField(null=True, blank=True)
+    days_after = models.PositiveSmallIntegerField(null=True, blank=True)
+    shown = ArrayField(
+        models.CharField(max_length=16, choices=Shown), default=shown_before_the_start, blank=True
+    )
+    # How it is answered.
+    timezone_offset = models.CharField(max_length=8, choices=Offset, default=Offset.ASKED)
+    withheld = ArrayField(models.CharField(max_length=64, choices=Withheld), default=list, blank=True)
+    #: Names and descriptions are cut to so many characters; numbers and codes never.
+    longest_text = models.PositiveSmallIntegerField(null=True, blank=True)
+    letters = models.CharField(max_length=8, choices=Letters, default=Letters.ALL, blank=True)
 
     class Meta:
         ordering = ["ae_title"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(longest_text=None) | Q(longest_text__gte=8, longest_text__lte=64),
+                name="station_shows_8_to_64_characters",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.ae_title
