@@ -31,6 +31,7 @@ RIGHTS: dict[str, frozenset[str]] = {
         "schedule.outside_hours": {_MAN},
         "exam.view": _CLINICAL,
         "exam.perform": {_TECH, _MAN, _SYS},
+        "exam.talk": {_TECH, _RAD, _RES, _MAN},
         "exam.reconcile": {_TECH, _MAN, _ADM},
         "report.view": {*_CLINICAL, _BILL, _REF},
         "report.write": _READERS,

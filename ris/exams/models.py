@@ -23,6 +23,8 @@ class Exam(StatusRecord):
     room = models.ForeignKey(Room, on_delete=models.PROTECT, null=True, blank=True, related_name="exams")
     station_ae_title = models.CharField(max_length=16, blank=True)
     technologist = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    #: Who helped at the scanner.
+    assistant = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     series_count = models.PositiveIntegerField(null=True, blank=True)
@@ -102,3 +104,8 @@ class PerformedProcedureStep(StatusRecord):
 
 # Tables of one subject each; they stand last because they refer to those above.
 from ris.exams.models_dose import Dose as Dose  # noqa: E402
+from ris.exams.models_levels import DoseReferenceLevel as DoseReferenceLevel  # noqa: E402
+from ris.exams.models_notes import ExamEvent as ExamEvent  # noqa: E402
+from ris.exams.models_notes import ExamMessage as ExamMessage  # noqa: E402
+from ris.exams.models_notes import MessageReceipt as MessageReceipt  # noqa: E402
+from ris.exams.models_images import StudyImages as StudyImages  # noqa: E402

@@ -64,3 +64,45 @@ DISCONTINUATION_REASONS = {
     "95384003": "Injection site extravasation",
 }
 WRONG_ENTRY = "110514"
+
+
+class EventKind(models.TextChoices):
+    """What can happen while an exam is made."""
+
+    EXTRAVASATION = "extravasation", "Extravasation"
+    REACTION = "reaction", "Reaction"
+    MOVED = "moved", "Moved"
+    REPEATED = "repeated", "Images repeated"
+    REJECTED = "rejected", "Images rejected"
+    PREMEDICATION = "premedication", "Premedication given"
+    NOTE = "note", "Note"
+    PROCEDURE_CHANGED = "procedure_changed", "Exam changed"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+class Severity(models.TextChoices):
+    """Of a reaction, as the ACR manual grades it; of an extravasation, as it looks."""
+
+    MILD = "mild", "Mild"
+    MODERATE = "moderate", "Moderate"
+    SEVERE = "severe", "Severe"
+
+
+class RepeatReason(models.TextChoices):
+    """Why images were made again or thrown away: the columns of a reject analysis (AAPM TG-151)."""
+
+    POSITIONING = "positioning", "Positioning"
+    MOTION = "motion", "Patient moved"
+    EXPOSURE = "exposure", "Exposure"
+    ARTEFACT = "artefact", "Artefact"
+    COLLIMATION = "collimation", "Anatomy cut off"
+    EQUIPMENT = "equipment", "Equipment"
+    WRONG_PATIENT = "wrong", "Wrong exam or side"
+    TIMING = "timing", "Contrast timing"
+
+
+class TalkSide(models.TextChoices):
+    """The two ends of the talk about an exam."""
+
+    ROOM = "room", "At the scanner"
+    READING = "reading", "Reading room"
