@@ -2,6 +2,7 @@
 
 from ris.exams.actions.dose import note_dose
 from ris.exams.actions.exams import comment_exam, complete_exam, discontinue_exam, start_exam, undo_start
+from ris.exams.actions.images import NewImages, SeriesImages, note_images
 from ris.exams.actions.steps import (
     NewPerformedStep,
     PerformedChange,
@@ -15,9 +16,11 @@ from ris.exams.actions.steps import (
 )
 
 __all__ = [
+    "NewImages",
     "NewPerformedStep",
     "PerformedChange",
     "ScheduledReference",
+    "SeriesImages",
     "begin_performed_step",
     "comment_exam",
     "complete_exam",
@@ -27,6 +30,7 @@ __all__ = [
     "discontinue_performed_step",
     "match_performed_step",
     "note_dose",
+    "note_images",
     "start_exam",
     "undo_start",
     "update_performed_step",
