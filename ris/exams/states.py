@@ -17,7 +17,8 @@ E = ExamStatus
 EXAM_FLOW = Flow(
     {
         E.IN_PROGRESS: frozenset({E.COMPLETED, E.DISCONTINUED, E.ENTERED_IN_ERROR}),
-        E.COMPLETED: frozenset(),
+        # Back when it was ended by evidence and still goes on.
+        E.COMPLETED: frozenset({E.IN_PROGRESS}),
         E.DISCONTINUED: frozenset(),
         E.ENTERED_IN_ERROR: frozenset(),
     }

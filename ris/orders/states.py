@@ -26,7 +26,8 @@ ORDER_FLOW = Flow(
         S.SCHEDULED: frozenset({S.REQUESTED, S.IN_PROGRESS, S.CANCELLED}),
         # Back when the exam was started on the wrong worklist entry (CID 9301 110514).
         S.IN_PROGRESS: frozenset({S.SCHEDULED, S.REQUESTED, S.PERFORMED, S.DISCONTINUED}),
-        S.PERFORMED: frozenset({S.REPORTED}),
+        # Back when an exam of it was ended too early.
+        S.PERFORMED: frozenset({S.REPORTED, S.IN_PROGRESS}),
         # Back when its report is withdrawn: the exam is read anew.
         S.REPORTED: frozenset({S.PERFORMED}),
         S.CANCELLED: frozenset(),
