@@ -17,8 +17,7 @@ from django.db.models import Count, Exists, Min, OuterRef, Q, Subquery
 from django.db.models.functions import ExtractHour
 from django.utils import timezone
 
-from interfaces import cases
-from interfaces.hl7 import tls
+from interfaces import cases, tls
 from interfaces.hl7.profile import QUIET_HOURS
 from interfaces.models import (
     Alarm,

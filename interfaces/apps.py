@@ -6,8 +6,7 @@ class InterfacesConfig(AppConfig):
     name = "interfaces"
 
     def ready(self) -> None:
-        from interfaces import alarms
-        from interfaces.hl7 import tls
+        from interfaces import alarms, tls
 
         register(tls.settings_check, "ris")
         register(alarms.settings_check, "ris")

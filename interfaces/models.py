@@ -69,6 +69,8 @@ class Endpoint(models.Model):
     tls = models.BooleanField(default=False)
     #: SHA-256 of the certificate by which the partner is known, in hex; blank takes any our CA has signed.
     certificate_fingerprint = models.CharField(max_length=64, blank=True)
+    #: When that certificate ends, where the whole of it was shown to us.
+    certificate_ends_at = models.DateTimeField(null=True, blank=True)
     #: MSH-13 where the profile asks for it (HL7 2.5.1 2.10.1): the last number sent, and the last taken.
     last_sequence_out = models.BigIntegerField(default=0)
     last_sequence_in = models.BigIntegerField(null=True, blank=True)
@@ -265,6 +267,7 @@ from interfaces.models_bodies import MessageBody as MessageBody  # noqa: E402
 from interfaces.models_bodies import Removal as Removal  # noqa: E402
 from interfaces.models_dicom import KeyImages as KeyImages  # noqa: E402
 from interfaces.models_dicom import ReceivedDataset as ReceivedDataset  # noqa: E402
+from interfaces.models_downtime import WriteDone as WriteDone  # noqa: E402
 from interfaces.models_watch import Alarm as Alarm  # noqa: E402
 from interfaces.models_watch import AlarmRule as AlarmRule  # noqa: E402
 from interfaces.models_watch import Case as Case  # noqa: E402

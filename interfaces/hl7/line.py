@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from interfaces.hl7 import er7, mllp, tls
-from ris.core import faults
+from interfaces import tls
+from interfaces.hl7 import er7, mllp
+from ris.core import certificates, faults
 from ris.core.errors import RisError
 
 CONNECT_TIMEOUT = 5.0
@@ -100,7 +101,7 @@ class Line(asyncio.Protocol):
         plug.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if fingerprint:
             secured: ssl.SSLObject = transport.get_extra_info("ssl_object")
-            if tls.fingerprint(secured.getpeercert(binary_form=True) or b"") != fingerprint:
+            if certificates.fingerprint(secured.getpeercert(binary_form=True) or b"") != fingerprint:
                 line.close()
                 raise OSError("it shows another certificate than the one kept for it")
         return line

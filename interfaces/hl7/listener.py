@@ -17,8 +17,9 @@ from typing import Any
 
 from django.db import close_old_connections, connections
 
-from interfaces.hl7 import ack, mllp, receiver, tls
+from interfaces.hl7 import ack, mllp, receiver
 from interfaces.hl7.mllp import Deframer, Frame
+from ris.core import certificates
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Listener:
         peer = Peer(f"{address[0]}:{address[1]}", reader, writer, Deframer(self._limits.message))
         secured = writer.get_extra_info("ssl_object")
         if secured is not None:
-            peer.certificate = tls.fingerprint(secured.getpeercert(binary_form=True) or b"")
+            peer.certificate = certificates.fingerprint(secured.getpeercert(binary_form=True) or b"")
         if len(self._peers) >= self._limits.connections:
             least = self._first_to_go()
             log.warning("%s connections are open; dropping the one of %s", len(self._peers), least.name)

@@ -1,5 +1,6 @@
 """What an administrator fills in about places, machines, people and exams."""
 
+import re
 from typing import Any, ClassVar
 from zoneinfo import available_timezones
 
@@ -7,6 +8,7 @@ from django import forms
 from django.contrib.postgres.forms import SimpleArrayField
 from django.core.validators import RegexValidator
 
+from ris.core import certificates
 from ris.department.models import (
     Facility,
     Letters,
@@ -16,6 +18,7 @@ from ris.department.models import (
     Shown,
     Station,
     Withheld,
+    address_or_network,
 )
 
 AE_TITLE = RegexValidator(
@@ -94,6 +97,7 @@ CHARACTER_SETS = (
 
 class StationForm(RecordForm):
     parts: ClassVar[dict[str, str]] = {
+        "Who it is": "allowed_addresses",
         "Its worklist": "own_steps_only",
         "What it is sent": "character_set",
     }
@@ -117,6 +121,22 @@ class StationForm(RecordForm):
         ),
     )
 
+    allowed_addresses = SimpleArrayField(
+        forms.CharField(max_length=50, validators=[address_or_network]),
+        delimiter="\n",
+        required=False,
+        label="May call from",
+        help_text="Addresses or networks, one a line, such as 10.4.0.17 or 10.4.0.0/24; empty: from anywhere",
+        error_messages={"item_invalid": "Line %(nth)s:"},
+        widget=forms.Textarea(attrs={"rows": 2, "class": "mono"}),
+    )
+    certificate = forms.CharField(
+        required=False,
+        label="Certificate",
+        help_text="Paste it (PEM) or its SHA-256 fingerprint. The machine then calls over TLS only, and nobody else"
+        " with its certificate; empty: any way",
+        widget=forms.Textarea(attrs={"rows": 2, "class": "mono", "spellcheck": "false"}),
+    )
     character_set = forms.ChoiceField(required=False, label="Character set")
     shown = forms.MultipleChoiceField(
         choices=Shown,
@@ -137,7 +157,7 @@ class StationForm(RecordForm):
         model = Station
         fields = [
             "ae_title", "room", "modality", "name", "host", "port", "active",
-            "own_steps_only", "days_before", "days_after", "shown",
+            "allowed_addresses", "certificate", "own_steps_only", "days_before", "days_after", "shown",
             "character_set", "letters", "longest_text", "withheld", "timezone_offset",
         ]  # fmt: skip
         labels = {
@@ -160,6 +180,7 @@ class StationForm(RecordForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.initial["certificate"] = self.instance.certificate_fingerprint
         letters = self.fields["letters"]
         assert isinstance(letters, forms.TypedChoiceField)
         letters.choices = Letters.choices
@@ -168,6 +189,25 @@ class StationForm(RecordForm):
         own = self.instance.character_set
         # What another door wrote stays as it is.
         sets.choices = [*CHARACTER_SETS, *([(own, own)] if own not in dict(CHARACTER_SETS) else [])]
+
+    def clean_certificate(self) -> str:
+        """The fingerprint; of a whole certificate its end is kept too."""
+        text = str(self.cleaned_data["certificate"])
+        own = text.replace(":", "").replace(" ", "").lower()
+        if own == self.instance.certificate_fingerprint:
+            return own
+        self.instance.certificate_ends_at = None
+        if own and not re.fullmatch(r"[0-9a-f]{64}", own):
+            try:
+                der = certificates.first_certificate(text)
+                self.instance.certificate_ends_at = certificates.ends_at(der)
+            except ValueError:
+                raise forms.ValidationError(
+                    "This is neither a PEM certificate nor a fingerprint of 64 hexadecimal digits."
+                ) from None
+            own = certificates.fingerprint(der)
+        self.instance.certificate_fingerprint = own
+        return own
 
     def clean_longest_text(self) -> int | None:
         length: int | None = self.cleaned_data["longest_text"]

@@ -1,7 +1,10 @@
 """What the department is and offers: places, machines, people, and the catalogue of exams."""
 
+from ipaddress import ip_network
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -68,6 +71,14 @@ class Room(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+def address_or_network(text: str) -> None:
+    """`10.4.0.17` or `10.4.0.0/24`, of either family. Raises ValidationError."""
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ValidationError(f"{text} is no address or network such as 10.4.0.17 or 10.4.0.0/24.") from None
 
 
 class Shown(models.TextChoices):
@@ -142,6 +153,15 @@ class Station(models.Model):
     #: Specific Character Set (0008,0005) of what it is sent; blank means UTF-8 where needed.
     character_set = models.CharField(max_length=64, blank=True)
     active = models.BooleanField(default=True)
+    #: Addresses and networks it may call from; none: any.
+    allowed_addresses = ArrayField(
+        models.CharField(max_length=50, validators=[address_or_network]), default=list, blank=True
+    )
+    #: SHA-256 of its certificate in hex: it calls over TLS with this one, and nobody else with it. Blank: any way.
+    certificate_fingerprint = models.CharField(
+        max_length=64, blank=True, validators=[RegexValidator(r"^[0-9a-f]{64}$")]
+    )
+    certificate_ends_at = models.DateTimeField(null=True, blank=True)
     # Its worklist. Each of these gives way to a key of the query that says otherwise.
     own_steps_only = models.BooleanField(default=False)
     #: Days before and after today; None: without end.

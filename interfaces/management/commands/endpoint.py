@@ -6,9 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from interfaces import actions
+from interfaces import actions, tls
 from interfaces.hl7 import profile as profiles
-from interfaces.hl7 import tls
 from interfaces.models import FACT_GROUPS, Direction, Endpoint, OnAmbiguous, Protocol
 from ris.accounts.models import system_user
 from ris.core.errors import RisError

@@ -7,7 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from interfaces.hl7 import receiver, tls
+from interfaces import tls
+from interfaces.hl7 import receiver
 from interfaces.hl7.listener import Listener
 from interfaces.serving import open_port, serve
 from ris.supervisor.listeners import own_address

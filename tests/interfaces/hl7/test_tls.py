@@ -14,8 +14,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
+from interfaces import tls
 from interfaces.actions import configure_endpoint
-from interfaces.hl7 import tls
 from interfaces.models import Endpoint, InboundMessage, OutboundMessage
 from ris.accounts.models import system_user
 from ris.audit.models import AuditEvent

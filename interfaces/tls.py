@@ -1,6 +1,6 @@
-"""MLLP over TLS with certificates on both sides (IHE ITI-19): our own identity, and how a partner's is known."""
+"""MLLP and DICOM over TLS with certificates on both sides (IHE ITI-19, BCP 195): our own identity, and how a partner's
+is known."""
 
-import hashlib
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
+from ris.core.certificates import ends_at, fingerprint, first_certificate
 from ris.core.errors import BadValue
 
 CERTIFICATE, KEY, CA = FILES = ("RIS_TLS_CERTIFICATE", "RIS_TLS_KEY", "RIS_TLS_CA")
@@ -26,8 +27,10 @@ def is_set_up() -> bool:
 
 
 def server_context() -> ssl.SSLContext:
-    """For the listener: whoever connects must show a certificate that our CA has signed. Raises NotSetUp."""
+    """For a listener: whoever connects must show a certificate that our CA has signed. Raises NotSetUp."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # RFC 9325 4.2 (BCP 195): forward secrecy and authenticated encryption only.
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM")
     context.verify_mode = ssl.CERT_REQUIRED
     return _with_our_files(context)
 
@@ -82,24 +85,17 @@ def settings_check(**_: object) -> list[CheckMessage]:
     return []
 
 
-def fingerprint(der: bytes) -> str:
-    """SHA-256 in hex of a certificate as it crosses the wire; "" of none."""
-    return hashlib.sha256(der).hexdigest() if der else ""
-
-
 def fingerprint_of(path: str) -> str:
     """The fingerprint of the first certificate in a PEM file. Raises BadValue."""
+    return fingerprint(certificate_in(path))
+
+
+def certificate_in(path: str) -> bytes:
+    """The first certificate in a PEM file, in DER. Raises BadValue."""
     try:
-        return fingerprint(_first_certificate(path))
+        return first_certificate(Path(path).read_text(encoding="ascii"))
     except (OSError, ValueError):
         raise BadValue(f"{path} holds no PEM certificate.", location="certificate") from None
-
-
-def _first_certificate(path: str) -> bytes:
-    text = Path(path).read_text(encoding="ascii")
-    end = "-----END CERTIFICATE-----"
-    start = text.index("-----BEGIN CERTIFICATE-----")
-    return ssl.PEM_cert_to_DER_cert(text[start : text.index(end, start) + len(end)])
 
 
 def days_left(path: str = "", *, now: datetime | None = None) -> int | None:
@@ -108,35 +104,6 @@ def days_left(path: str = "", *, now: datetime | None = None) -> int | None:
     if not path:
         return None
     try:
-        return (ends_at(_first_certificate(path)) - (now or datetime.now(UTC))).days
-    except (OSError, ValueError, IndexError):
+        return (ends_at(certificate_in(path)) - (now or datetime.now(UTC))).days
+    except (BadValue, ValueError):
         return None
-
-
-def ends_at(der: bytes) -> datetime:
-    """notAfter of an X.509 certificate (RFC 5280 4.1): the second time in its Validity. Raises ValueError."""
-    _, body, _ = _element(der, 0)
-    _, fields, _ = _element(body, 0)
-    at = 0
-    while at < len(fields):
-        tag, value, at = _element(fields, at)
-        # Validity is the one SEQUENCE among tbsCertificate's fields that begins with a time.
-        if tag == 0x30 and value[:1] in (b"\x17", b"\x18"):
-            _, _, second = _element(value, 0)
-            kind, text, _ = _element(value, second)
-            digits = text.decode("ascii")
-            if kind == 0x17:
-                # UTCTime: years 50 to 99 are of the last century.
-                digits = ("19" if digits >= "50" else "20") + digits
-            return datetime.strptime(digits, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
-    raise ValueError("no Validity")
-
-
-def _element(der: bytes, at: int) -> tuple[int, bytes, int]:
-    """Tag and content of the DER element at `at`, and where the next one begins."""
-    tag, size, at = der[at], der[at + 1], at + 2
-    if size & 0x80:
-        count = size & 0x7F
-        size = int.from_bytes(der[at : at + count], "big")
-        at += count
-    return tag, der[at : at + size], at + size
