@@ -59,6 +59,8 @@ INSTALLED_APPS = [
     "ris.department",
     "ris.patients",
     "ris.orders",
+    "ris.safety",
+    "ris.protocolling",
     "scheduling",
     "ris.exams",
     "ris.reporting",

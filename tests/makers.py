@@ -16,6 +16,8 @@ from ris.orders.actions import NewOrder, place_order
 from ris.orders.models import Order
 from ris.patients.actions import NewIdentifier, NewPatient, register_patient
 from ris.patients.models import Patient
+from ris.protocolling.actions import want_protocols
+from ris.protocolling.models import ExamRule, Protocol, ProtocolRequest
 from ris.reporting import actions as reporting
 from ris.reporting.models import Report
 from scheduling import actions as scheduling
@@ -98,6 +100,29 @@ def make_order(patient: Patient | None = None, **fields: Any) -> Order:
         ),
         by=by,
     )
+
+
+def make_protocol(name: str = "Head plain", exam: ProcedureType | None = None, **fields: Any) -> Protocol:
+    """A protocol of one exam; `default` makes the exam need a protocol and this one its default."""
+    kind = exam or make_procedure_type()
+    default = fields.pop("default", False)
+    code = fields.pop("code", name.upper().replace(" ", "-")[:16])
+    protocol = Protocol.objects.create(code=code, name=name, modality=kind.modality, **fields)
+    protocol.exams.add(kind)
+    rule, _ = ExamRule.objects.get_or_create(procedure_type=kind)
+    if default:
+        rule.default = protocol
+        rule.save(update_fields=["default"])
+    return protocol
+
+
+def make_protocol_request(order: Order | None = None, **fields: Any) -> ProtocolRequest:
+    """An order whose exam waits for a protocol."""
+    order = order or make_order(**fields)
+    for procedure in order.procedures.all():
+        ExamRule.objects.get_or_create(procedure_type=procedure.procedure_type)
+    (request,) = want_protocols(order, by=person("mona"))
+    return request
 
 
 def next_hour(hours: int = 1) -> datetime:

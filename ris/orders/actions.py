@@ -212,10 +212,7 @@ def hold_order(order: Order, *, reason: str, by: User, at: datetime | None = Non
     if not reason.strip():
         raise MissingData("Say why the order is held.", location="reason")
     order = locked(order)
-    order.move(OrderStatus.HELD, at=at)
-    order.hold_reason = reason.strip()[:200]
-    order.save(update_fields=["hold_reason"])
-    record("order.held", order.subject, by=by, patient=order.patient_id, order=order.pk)
+    mark_held(order, reason=reason, by=by, at=at)
     return order
 
 
@@ -226,10 +223,7 @@ def release_order(order: Order, *, by: User, at: datetime | None = None) -> Orde
     order = locked(order)
     if order.status != OrderStatus.HELD:
         raise IllegalTransition("This order is not held.")
-    order.move(OrderStatus.REQUESTED, at=at)
-    order.hold_reason = ""
-    order.save(update_fields=["hold_reason"])
-    record("order.released", order.subject, by=by, patient=order.patient_id, order=order.pk)
+    mark_released(order, by=by, at=at)
     return order
 
 
@@ -346,6 +340,20 @@ def _outdate(order: Order) -> None:
     """Its procedure changed: who looks at the order should see it anew."""
     order.version += 1
     order.save(update_fields=["version"])
+
+
+def mark_held(order: Order, *, reason: str, by: User, at: datetime | None = None) -> None:
+    order.move(OrderStatus.HELD, at=at)
+    order.hold_reason = reason.strip()[:200]
+    order.save(update_fields=["hold_reason"])
+    record("order.held", order.subject, by=by, patient=order.patient_id, order=order.pk)
+
+
+def mark_released(order: Order, *, by: User, at: datetime | None = None) -> None:
+    order.move(OrderStatus.REQUESTED, at=at)
+    order.hold_reason = ""
+    order.save(update_fields=["hold_reason"])
+    record("order.released", order.subject, by=by, patient=order.patient_id, order=order.pk)
 
 
 def mark_scheduled(order: Order, *, at: datetime | None = None) -> None:

@@ -104,6 +104,8 @@ def _example(model: type[StatusRecord]) -> StatusRecord:
         return begin_performed_step(
             NewPerformedStep("1.2.3.4", "CT1", "CT", timezone.now(), ()), by=person("epic")
         )
+    if name == "ProtocolRequest":
+        return makers.make_protocol_request()
     appointment = makers.make_appointment()
     return appointment if name == "Appointment" else appointment.steps.get()
 

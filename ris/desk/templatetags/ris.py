@@ -118,6 +118,12 @@ STATUSES = {
     "withdrawn": ("Withdrawn", "stopped", "stop"),
     "cancelled": ("Cancelled", "cancelled", "plain"),
     "no_show": ("No-show", "noshow", "plain"),
+    # Protocols.
+    "wanted": ("Protocol wanted", "clock", "wait"),
+    "asked": ("Referrer asked", "send", "wait"),
+    "approved": ("Approved", "check", "ok"),
+    "bypassed": ("By rule", "check", "plain"),
+    "lapsed": ("No longer needed", "cancelled", "plain"),
     # Visits.
     "preadmit": ("Pre-admitted", "scheduled", "plain"),
     "discharged": ("Discharged", "completed", "plain"),

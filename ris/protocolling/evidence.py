@@ -1,0 +1,57 @@
+"""What is known about a patient that speaks for one protocol and against another."""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from ris.core.formats import today
+from ris.core.names import fold
+from ris.orders.models import Order
+
+#: LOINC codes of estimated glomerular filtration rates: MDRD, CKD-EPI 2009 and 2021, and by body surface.
+EGFR_CODES = {"33914-3", "62238-1", "88293-6", "98979-8", "69405-9", "48642-3", "48643-1", "50044-7"}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one order's patient. What is not known is None or empty."""
+
+    words: str = ""
+    age: int | None = None
+    egfr: Decimal | None = None
+    allergies: str = ""
+
+
+def evidence_of(order: Order) -> Evidence:
+    told = [order.reason, order.clinical_info, *(one["text"] for one in order.diagnoses)]
+    return Evidence(
+        words=f" {fold(' '.join(told))} ",
+        age=_years(order.patient.birth_date),
+        egfr=egfr_told(order),
+        allergies=order.patient.allergies,
+    )
+
+
+def _years(born: str) -> int | None:
+    """The age in whole years; of a partial birth date the most it can be."""
+    if not born:
+        return None
+    now = today()
+    return (
+        now.year
+        - int(born[:4])
+        - (len(born) == 10 and (now.month, now.day) < (int(born[5:7]), int(born[8:])))
+    )
+
+
+def egfr_told(order: Order) -> Decimal | None:
+    """The eGFR that came with the order; "> 60" counts as 60."""
+    for answer in order.answers:
+        if answer["code"] in EGFR_CODES or "EGFR" in fold(answer["question"]):
+            found = re.search(r"\d+(\.\d+)?", answer["value"])
+            if found:
+                try:
+                    return Decimal(found[0])
+                except InvalidOperation:
+                    continue
+    return None
