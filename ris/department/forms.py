@@ -9,9 +9,11 @@ from django.contrib.postgres.forms import SimpleArrayField
 from django.core.validators import RegexValidator
 
 from ris.core import certificates
+from ris.core.stopping import DISCONTINUATION_REASONS, WRONG_ENTRY
 from ris.department.models import (
     Facility,
     Letters,
+    Modality,
     Practitioner,
     ProcedureType,
     Room,
@@ -100,6 +102,7 @@ class StationForm(RecordForm):
         "Who it is": "allowed_addresses",
         "Its worklist": "own_steps_only",
         "What it is sent": "character_set",
+        "What it reports": "ends_exams",
     }
     ae_title = forms.CharField(
         label="AE title",
@@ -159,12 +162,15 @@ class StationForm(RecordForm):
             "ae_title", "room", "modality", "name", "host", "port", "active",
             "allowed_addresses", "certificate", "own_steps_only", "days_before", "days_after", "shown",
             "character_set", "letters", "longest_text", "withheld", "timezone_offset",
+            "ends_exams", "strict_steps",
         ]  # fmt: skip
         labels = {
             "name": "Station name", "active": "May connect", "port": "Port",
             "own_steps_only": "Only its own exams, unless it asks for another machine's",
             "days_before": "Days back", "days_after": "Days ahead", "letters": "Letters it can show",
             "longest_text": "Longest text it can show", "timezone_offset": "Offset from UTC",
+            "ends_exams": "Its end of a performed step ends the exam",
+            "strict_steps": "Refuse an end that leaves out what it must hold",
         }  # fmt: skip
         help_texts = {
             "name": "Station Name (0008,1010), if it differs",
@@ -172,6 +178,8 @@ class StationForm(RecordForm):
             "days_before": "0: none before today; empty: all. A query that names dates or one exam finds it anyway",
             "days_after": "0: none after today; empty: all",
             "longest_text": "8 to 64 characters; names and descriptions are cut, numbers never",
+            "ends_exams": "Off: the technologist ends it, for a machine that makes one exam in several steps",
+            "strict_steps": "Off: it is taken, and noted as a defect of the machine",
         }
         error_messages = {
             "ae_title": {"unique": "Another station has this AE title."},
@@ -216,10 +224,23 @@ class StationForm(RecordForm):
         return length
 
 
+_STOPPED = [(code, words) for code, words in DISCONTINUATION_REASONS.items() if code != WRONG_ENTRY]
+
+
 class FacilityForm(RecordForm):
+    comes_back_after = forms.MultipleChoiceField(
+        choices=_STOPPED,
+        required=False,
+        label="An exam comes back after",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Stopped for one of these it goes back on the worklist; for another reason its order ends",
+    )
+
     class Meta:
         model = Facility
-        fields = ["code", "name", "timezone", "phone", "address", "assigning_authority", "accession_prefix"]
+        fields = [
+            "code", "name", "timezone", "phone", "address", "assigning_authority", "accession_prefix", "comes_back_after",
+        ]  # fmt: skip
         help_texts = {
             "timezone": "Such as America/New_York",
             "assigning_authority": "Whose patient numbers are ours (PID-3.4, Issuer of Patient ID)",
@@ -248,6 +269,13 @@ class PractitionerForm(RecordForm):
 
 
 class ExamForm(RecordForm):
+    also_on = forms.MultipleChoiceField(
+        choices=Modality,
+        required=False,
+        label="Also on",
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Further machines it needs, each with its own entry on the worklist: CT for a PET/CT",
+    )
     synonyms = SimpleArrayField(
         forms.CharField(max_length=64),
         delimiter="\n",
@@ -259,8 +287,8 @@ class ExamForm(RecordForm):
     class Meta:
         model = ProcedureType
         fields = [
-            "code", "name", "synonyms", "modality", "body_part", "laterality", "duration_minutes", "prep", "contrast",
-            "technical_code", "professional_code", "active",
+            "code", "name", "synonyms", "modality", "also_on", "body_part", "laterality", "duration_minutes", "prep",
+            "contrast", "technical_code", "professional_code", "active",
         ]  # fmt: skip
         labels = {
             "duration_minutes": "Minutes in the room", "prep": "Preparation", "laterality": "Side",

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from ris.core.names import PersonName
+from ris.core.stopping import COMES_BACK, DISCONTINUATION_REASONS, WRONG_ENTRY
 
 
 class Modality(models.TextChoices):
@@ -33,6 +34,14 @@ class Laterality(models.TextChoices):
     REQUIRED = "required", "Side must be given"
 
 
+def comes_back() -> list[str]:
+    return list(COMES_BACK)
+
+
+#: CID 9301 but for the wrong entry, after which an exam always comes back.
+_STOPPED = [(code, words) for code, words in DISCONTINUATION_REASONS.items() if code != WRONG_ENTRY]
+
+
 class Facility(models.Model):
     """A site with its own clock and its own patient numbers."""
 
@@ -44,6 +53,10 @@ class Facility(models.Model):
     #: Authority of the numbers this site gives out (PID-3.4, Issuer of Patient ID).
     assigning_authority = models.CharField(max_length=64)
     accession_prefix = models.CharField(max_length=4, default="A")
+    #: An exam that stops for one of these goes back on the worklist; for another its order ends.
+    comes_back_after = ArrayField(
+        models.CharField(max_length=16, choices=_STOPPED), default=comes_back, blank=True
+    )
 
     class Meta:
         verbose_name_plural = "facilities"
@@ -170,6 +183,11 @@ class Station(models.Model):
     shown = ArrayField(
         models.CharField(max_length=16, choices=Shown), default=shown_before_the_start, blank=True
     )
+    # What it reports of its work (MPPS).
+    #: Whether its COMPLETED ends the exam; if not, a technologist or evidence does (several steps for one exam).
+    ends_exams = models.BooleanField(default=True)
+    #: Whether a step that breaks PS3.4 table F.7.2-1 at its end is refused; else it is taken and noted.
+    strict_steps = models.BooleanField(default=False)
     # How it is answered.
     timezone_offset = models.CharField(max_length=8, choices=Offset, default=Offset.ASKED)
     withheld = ArrayField(models.CharField(max_length=64, choices=Withheld), default=list, blank=True)
@@ -233,6 +251,8 @@ class ProcedureType(models.Model):
     name = models.CharField(max_length=64)
     synonyms = ArrayField(models.CharField(max_length=64), default=list, blank=True)
     modality = models.CharField(max_length=16, choices=Modality)
+    #: Further machines one exam needs, each with a scheduled step of its own: CT for a PET/CT.
+    also_on = ArrayField(models.CharField(max_length=16, choices=Modality), default=list, blank=True)
     body_part = models.CharField(max_length=40, blank=True)
     laterality = models.CharField(max_length=10, choices=Laterality, default=Laterality.NONE)
     duration_minutes = models.PositiveSmallIntegerField(default=30)

@@ -3,6 +3,8 @@
 from django.db import models
 
 from ris.core.flow import Flow
+from ris.core.stopping import DISCONTINUATION_REASONS as DISCONTINUATION_REASONS
+from ris.core.stopping import WRONG_ENTRY as WRONG_ENTRY
 
 
 class ExamStatus(models.TextChoices):
@@ -42,29 +44,6 @@ PERFORMED_STEP_FLOW = Flow(
         P.DISCONTINUED: frozenset(),
     }
 )
-
-#: CID 9301, Modality PPS Discontinuation Reasons.
-DISCONTINUATION_REASONS = {
-    "110500": "Doctor cancelled procedure",
-    "110501": "Equipment failure",
-    "110502": "Incorrect procedure ordered",
-    "110503": "Patient allergic to media or contrast",
-    "110504": "Patient died",
-    "110505": "Patient refused to continue",
-    "110506": "Patient taken for treatment or surgery",
-    "110507": "Patient did not arrive",
-    "110508": "Patient pregnant",
-    "110509": "Change of procedure for correct charging",
-    "110510": "Duplicate order",
-    "110511": "Nursing unit cancel",
-    "110512": "Incorrect side ordered",
-    "110513": "Unspecified reason",
-    "110514": "Incorrect worklist entry selected",
-    "110515": "Patient condition prevented continuing",
-    "110516": "Equipment change",
-    "95384003": "Injection site extravasation",
-}
-WRONG_ENTRY = "110514"
 
 
 class EventKind(models.TextChoices):
