@@ -4,13 +4,14 @@ The worklist is a query over the live rows. An attribute is an SQL expression ov
 joins those that its keys and return keys need.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from ris.orders.states import OrderStatus, Priority
-from scheduling.states import ON_WORKLIST, PENDING
+from scheduling.states import LIVE, ON_WORKLIST, PENDING, SHOWABLE, StepStatus
 
 
 class Match(Enum):
@@ -43,8 +44,9 @@ class Attribute:
     sql: str = ""
     tables: tuple[str, ...] = ()
     match: Match = Match.NONE
-    #: What a key is compared with, where that is not what is returned.
+    #: What a key is compared with, where that is not what is returned; and what stands around the comparison.
     key: str = ""
+    within: str = ""
     #: The value is several, parted by backslashes.
     many: bool = False
     #: Attributes of a sequence's item.
@@ -53,11 +55,15 @@ class Attribute:
 
 STEP_SEQUENCE = 0x00400100
 
-_LIVE_STEP = ", ".join(f"'{status}'" for status in ON_WORKLIST)
-_LIVE_ORDER = ", ".join(
-    f"'{status}'" for status in (OrderStatus.REQUESTED, OrderStatus.SCHEDULED, OrderStatus.IN_PROGRESS)
-)
-_LIVE_APPOINTMENT = ", ".join(f"'{status}'" for status in PENDING)
+#: Scheduled Procedure Step Status (0040,0020) of what is shown unless a station says otherwise.
+SHOWN = tuple(status.upper() for status in ON_WORKLIST)
+
+
+def _listed(statuses: Iterable[str]) -> str:
+    return ", ".join(f"'{status}'" for status in statuses)
+
+
+_LIVE_ORDER = _listed((OrderStatus.REQUESTED, OrderStatus.SCHEDULED, OrderStatus.IN_PROGRESS))
 
 #: Scheduled procedure steps still to be done, of orders and appointments that stand.
 FROM = """
@@ -68,10 +74,21 @@ JOIN orders_order ordered ON ordered.id = requested.order_id
 JOIN patients_patient patient ON patient.id = ordered.patient_id
 JOIN department_facility facility ON facility.id = ordered.facility_id
 """
-VISIBLE = (
-    f"step.status IN ({_LIVE_STEP}) AND ordered.status IN ({_LIVE_ORDER})"
-    f" AND appointment.status IN ({_LIVE_APPOINTMENT})"
-)
+
+
+@lru_cache
+def visible(shown: tuple[str, ...]) -> str:
+    """The condition for steps of these statuses whose order and appointment stand."""
+    steps = [status for status in SHOWABLE if status.upper() in shown]
+    if not steps:
+        return "FALSE"
+    appointments = LIVE if StepStatus.STARTED in steps else PENDING
+    return (
+        f"step.status IN ({_listed(steps)}) AND ordered.status IN ({_LIVE_ORDER})"
+        f" AND appointment.status IN ({_listed(appointments)})"
+    )
+
+
 #: Joined when an attribute names them; later ones may build on earlier ones.
 TABLES = {
     "number": "LEFT JOIN patients_patientidentifier number ON number.patient_id = patient.id AND number.primary",
@@ -79,6 +96,7 @@ TABLES = {
     "orderer": "LEFT JOIN department_practitioner orderer ON orderer.id = ordered.ordering_id",
     "visit": "LEFT JOIN patients_visit visit ON visit.id = ordered.visit_id",
     "referrer": "LEFT JOIN department_practitioner referrer ON referrer.id = visit.referring_id",
+    "performer": "LEFT JOIN department_practitioner performer ON performer.id = appointment.performer_id",
     "room": "JOIN department_room room ON room.id = appointment.room_id",
 }
 
@@ -107,7 +125,7 @@ _PRIORITY = _cases(
 _URGENCY_ORDER = {priority: str(place) for place, priority in enumerate(Priority)}
 #: Among steps of the same minute the urgent ones come first.
 URGENCY = _cases("ordered.priority", _URGENCY_ORDER)
-_STATUS = _cases("step.status", {status: status.upper() for status in ON_WORKLIST})
+_STATUS = _cases("step.status", {status: status.upper() for status in SHOWABLE})
 # DICOM knows three; of ambiguous and not applicable "other" is the nearest.
 _SEX = _cases("patient.sex", {"M": "M", "F": "F", "O": "O", "A": "O", "N": "O"})
 #: Table 0124, in words a technologist reads.
@@ -158,8 +176,35 @@ _STATION_NAMES = (
     "(SELECT {} FROM department_station station WHERE station.ae_title = ANY(step.station_ae_titles)"
     " AND station.name <> '')"
 )
+#: When the modality began, once it has (PS3.4 table K.6-1: may be updated from MPPS).
+_BEGUN = (
+    "(SELECT to_char(min(exam_begun.started_at) AT TIME ZONE facility.timezone, '{}') FROM exams_exam exam_begun"
+    " WHERE exam_begun.procedure_id = requested.id)"
+)
+#: A number of a merged record finds the survivor's steps, where they are now (RAD-12, PIR).
+_HOLDER = (
+    "patient.id = ANY(ARRAY(SELECT coalesce(holder.merged_into_id, holder.id) FROM patients_patientidentifier given"
+    " JOIN patients_patient holder ON holder.id = given.patient_id WHERE given.primary AND {}))"
+)
+_DIAGNOSIS = "coalesce(ordered.diagnoses -> 0 ->> '{}', '')"
+#: Languages as people write them, and their codes (CID 5000, RFC 5646).
+_LANGUAGES = {
+    "ar": "Arabic", "bn": "Bengali", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "fa": "Persian",
+    "fr": "French", "hi": "Hindi", "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "pl": "Polish",
+    "pt": "Portuguese", "ru": "Russian", "so": "Somali", "tl": "Tagalog", "tr": "Turkish", "uk": "Ukrainian",
+    "ur": "Urdu", "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
+
+
+def _language(told: Callable[[str], str]) -> str:
+    cases = " ".join(
+        f"WHEN lower(patient.language) IN ('{code}', '{word.lower()}') THEN '{told(code)}'"
+        for code, word in _LANGUAGES.items()
+    )
+    return f"CASE {cases} ELSE '' END"
+
+
 _REFERENCE = {0x00081150: Attribute("UI"), 0x00081155: Attribute("UI")}
-_NO_CODE = {0x00080100: Attribute("SH"), 0x00080102: Attribute("SH"), 0x00080104: Attribute("LO")}
 
 _STEP = {
     0x00080060: Attribute("CS", "step.modality", (), Match.SINGLE),
@@ -177,8 +222,7 @@ _STEP = {
     0x00400003: Attribute("TM", f"to_char({LOCAL_START}, 'HH24MISS')", (), Match.START_TIME),
     0x00400004: Attribute("DA", f"to_char({_LOCAL_END}, 'YYYYMMDD')"),
     0x00400005: Attribute("TM", f"to_char({_LOCAL_END}, 'HH24MISS')"),
-    # Nobody is planned to perform it, so no name matches (PS3.4 C.2.2.2: an unknown value matches no key).
-    0x00400006: Attribute("PN", "", (), Match.NAME),
+    0x00400006: Attribute("PN", _name("performer"), ("performer",), Match.NAME),
     0x00400007: Attribute("LO", "step.description", (), Match.WILDCARD),
     0x00400008: Attribute(
         "SQ",
@@ -203,8 +247,8 @@ _STEP = {
 }
 
 WORKLIST: dict[int, Attribute] = {
-    0x00080020: Attribute("DA"),
-    0x00080030: Attribute("TM"),
+    0x00080020: Attribute("DA", _BEGUN.format("YYYYMMDD")),
+    0x00080030: Attribute("TM", _BEGUN.format("HH24MISS")),
     0x00080050: Attribute("SH", "ordered.accession_number", (), Match.WILDCARD),
     0x00080051: Attribute("SQ", item=_issuer("facility.assigning_authority")),
     0x00080080: Attribute("LO", "facility.name"),
@@ -213,8 +257,19 @@ WORKLIST: dict[int, Attribute] = {
     0x00081110: Attribute("SQ", item=_REFERENCE),
     0x00081120: Attribute("SQ", item=_REFERENCE),
     0x00100010: Attribute("PN", _name("patient", groups=True), (), Match.NAME),
-    0x00100020: Attribute("LO", "number.value", ("number",), Match.WILDCARD),
+    0x00100020: Attribute(
+        "LO", "number.value", ("number",), Match.WILDCARD, key="given.value", within=_HOLDER
+    ),
     0x00100021: Attribute("LO", "number.authority", ("number",), Match.SINGLE),
+    # Issuer of Patient ID Qualifiers: what kind of number it is (HL7 table 0203).
+    0x00100024: Attribute(
+        "SQ",
+        item={
+            0x00400032: Attribute("UT"),
+            0x00400033: Attribute("CS"),
+            0x00400035: Attribute("CS", "number.type", ("number",)),
+        },
+    ),
     # Known in part only, it is no DICOM date.
     0x00100030: Attribute(
         "DA",
@@ -224,7 +279,14 @@ WORKLIST: dict[int, Attribute] = {
         key="patient.birth_date",
     ),
     0x00100040: Attribute("CS", _SEX, (), Match.SINGLE),
-    0x00100101: Attribute("SQ", item=_NO_CODE),
+    0x00100101: Attribute(
+        "SQ",
+        item={
+            0x00080100: Attribute("SH", _language(lambda code: code)),
+            0x00080102: Attribute("SH", _language(lambda _: "RFC5646")),
+            0x00080104: Attribute("LO", _language(lambda code: _LANGUAGES[code])),
+        },
+    ),
     0x00101002: Attribute(
         "SQ",
         f"(SELECT string_agg(other.value || '{COMPONENT}' || other.authority, '{GROUP}' ORDER BY other.id)"
@@ -263,7 +325,14 @@ WORKLIST: dict[int, Attribute] = {
     0x00401002: Attribute("LO", "ordered.reason"),
     0x00401003: Attribute("SH", _PRIORITY, (), Match.SINGLE),
     0x00401004: Attribute("LO", _TRANSPORT),
-    0x0040100A: Attribute("SQ", item=_NO_CODE),
+    0x0040100A: Attribute(
+        "SQ",
+        item={
+            0x00080100: Attribute("SH", _DIAGNOSIS.format("code")),
+            0x00080102: Attribute("SH", _DIAGNOSIS.format("scheme")),
+            0x00080104: Attribute("LO", _DIAGNOSIS.format("text")),
+        },
+    ),
     0x00401400: Attribute("LT", "ordered.clinical_info"),
     0x00402010: Attribute("SH", "ordered.callback_phone"),
     0x00402016: Attribute("LO", "ordered.placer_order_number", (), Match.SINGLE),

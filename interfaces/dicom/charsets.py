@@ -11,7 +11,28 @@ UTF_8 = "ISO_IR 192"
 #: Where a run in another ISO 2022 set ends, beside control characters (PS3.5 6.1.2.5.3).
 _DELIMITERS = set(b"\n\r\f\t\\^=")
 _ASCII_TERMS = {"", "ISO_IR 6"}
-_CODECS = {"": "ascii", "ISO_IR 6": "ascii", "ISO_IR 100": "latin-1", UTF_8: "utf-8"}
+#: Sets of one byte a letter or of none of ISO 2022's escapes; Latin-9 is newer than pydicom's table.
+_CODECS = {
+    "": "ascii",
+    "ISO_IR 6": "ascii",
+    "ISO_IR 100": "latin-1",
+    "ISO_IR 203": "iso8859-15",
+    UTF_8: "utf-8",
+}
+
+#: Latin letters and signs that are no base letter with an accent, as they are written without them.
+_SPELT_OUT = {
+    "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D",
+    "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ł": "l", "Ł": "L", "ħ": "h", "Ħ": "H", "ı": "i", "ŋ": "ng", "Ŋ": "Ng",
+    "‘": "'", "’": "'", "‚": ",", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "…": "...", "€": "EUR",
+    "µ": "u", "·": ".", "×": "x",
+}  # fmt: skip
+
+
+def without_accents(letter: str) -> str:
+    """A Latin letter in ASCII; what has no such form stays."""
+    plain = _SPELT_OUT.get(letter) or unicodedata.normalize("NFKD", letter)[0]
+    return plain if plain.isascii() else letter
 
 
 class UnknownCharacterSet(Exception):
@@ -25,7 +46,7 @@ def terms(value: bytes) -> list[str]:
 
 def _known(charset: Sequence[str]) -> list[str]:
     for term in charset:
-        if term not in python_encoding:
+        if term not in python_encoding and term not in _CODECS:
             raise UnknownCharacterSet(term)
     return list(charset) or [""]
 
@@ -57,7 +78,8 @@ class Encoder:
     Without a set, answers are UTF-8, which goes unnamed while all is ASCII.
     """
 
-    def __init__(self, charset: str = "") -> None:
+    def __init__(self, charset: str = "", *, without_accents: bool = False) -> None:
+        self._without_accents = without_accents
         names = _known(terms(charset.encode()))
         self.name = "\\".join(names) if any(names) else UTF_8
         self.replaced = 0
@@ -79,12 +101,23 @@ class Encoder:
         if text.isascii():
             return text.encode("ascii")
         text = unicodedata.normalize("NFC", text)
+        if self._without_accents:
+            text = "".join(map(without_accents, text))
         try:
             encoded = self._encode(text)
         except UnicodeEncodeError:
             encoded = self._encode("".join(map(self._nearest, text)))
         self.beyond_ascii |= not encoded.isascii() or b"\x1b" in encoded
         return encoded
+
+    def has(self, text: str) -> bool:
+        """Whether the set has all letters of `text`; when not, they count as replaced."""
+        try:
+            self._encode(text)
+        except UnicodeEncodeError:
+            self.replaced += len(text)
+            return False
+        return True
 
     def _encode(self, text: str) -> bytes:
         if self._codec:
@@ -101,7 +134,7 @@ class Encoder:
         )
 
     def _nearest(self, letter: str) -> str:
-        for candidate in (letter, unicodedata.normalize("NFKD", letter)[0]):
+        for candidate in (letter, without_accents(letter)):
             try:
                 self._encode(candidate)
             except UnicodeEncodeError:

@@ -19,6 +19,8 @@ from interfaces.dicom.elements import (
     vr_of,
 )
 from interfaces.dicom.matching import is_key
+from interfaces.dicom.profiles import PLAIN_MANNER, Manner
+from ris.department.models import Offset
 
 #: The values of one step, parted by U+001E.
 Row = str
@@ -41,6 +43,9 @@ _LIMITS = {
     "UI": 64,
     "UT": 10240,
 }
+#: What a machine shows to people, and may cut; of the same VRs, the numbers that must come as they are.
+_TEXTS = frozenset({"LO", "LT", "PN", "UT"})
+_NUMBERS = frozenset({0x00100020, 0x00100021, 0x00380010, 0x00400031, 0x00402016, 0x00402017})
 _CONTROLS = {code: " " for code in (*range(32), 127)}
 #: A backslash would part the value in two; no letter of it may.
 _ONE_LINE = str.maketrans({**_CONTROLS, "\\": "/"})
@@ -70,6 +75,9 @@ class _Value:
     vr: str
     column: int | None
     many: bool = False
+    #: Most characters; of a name: of each of its component groups.
+    limit: int = 64
+    capitals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,7 @@ class _Heads(dict[int, tuple[str, str]]):
 
     def __missing__(self, length: int) -> tuple[str, str]:
         """Raises LookupError for what needs a closer look: long, or empty where an item may have to go."""
-        if length > min(_SHORT, _LIMITS.get(self._value.vr, 0)) or (self._optional and not length):
+        if length > min(_SHORT, self._value.limit) or self._value.capitals or (self._optional and not length):
             raise LookupError
         whole = element(self._value.tag, self._value.vr, b"\0" * length, explicit=self._explicit)
         start = len(whole) - length - (length & 1)
@@ -101,24 +109,27 @@ class _Heads(dict[int, tuple[str, str]]):
 class Answers:
     """How to answer identifiers of one shape: the columns to read, and their rows as data sets."""
 
-    def __init__(self, identifier: DataSet, *, explicit: bool) -> None:
+    def __init__(self, identifier: DataSet, *, explicit: bool, manner: Manner = PLAIN_MANNER) -> None:
         self.columns: list[str] = []
         self.tables: set[str] = set()
         self._explicit = explicit
+        self._manner = manner
+        if manner.offset == Offset.ALWAYS:
+            identifier = {**identifier, _TIMEZONE_OFFSET: ("SH", b"")}
         self._tree = self._level(identifier, WORKLIST)
         # The same, flat: a column, whether it is a name, and what stands around its value; then the rest.
         self._fields: list[tuple[int, bool, _Heads]] = []
         self._rest = self._flatten(self._tree, b"", optional=False).decode("latin-1")
 
     @classmethod
-    def to(cls, identifier: DataSet, *, explicit: bool) -> "Answers":
+    def to(cls, identifier: DataSet, *, explicit: bool, manner: Manner = PLAIN_MANNER) -> "Answers":
         """Kept by shape: a machine asks the same way all day."""
-        shape = (explicit, _shape(identifier))
+        shape = (explicit, manner, _shape(identifier))
         known = _KNOWN.get(shape)
         if known is None:
             if len(_KNOWN) >= _MOST_SHAPES:
                 _KNOWN.clear()
-            known = _KNOWN[shape] = cls(identifier, explicit=explicit)
+            known = _KNOWN[shape] = cls(identifier, explicit=explicit, manner=manner)
         return known
 
     def _level(self, requested: DataSet, known: Mapping[int, Attribute]) -> tuple[_Value | _Item, ...]:
@@ -128,14 +139,20 @@ class Answers:
                 vr, keys = requested[tag]
                 attribute = known.get(tag) or Attribute(vr if vr != "UN" else vr_of(tag))
                 found.append(self._node(tag, attribute, keys))
-            elif tag == _TIMEZONE_OFFSET:
+            elif tag == _TIMEZONE_OFFSET and self._manner.offset != Offset.NEVER:
                 found.append(_Value(tag, "SH", self._column(_OFFSET)))
         return tuple(found)
 
     def _node(self, tag: int, attribute: Attribute, keys: bytes | list[DataSet]) -> _Value | _Item:
+        if tag in self._manner.withheld:
+            return _Value(tag, attribute.vr, None)
         if attribute.vr != "SQ" or attribute.sql:
             column = self._column(attribute) if attribute.sql else None
-            return _Value(tag, attribute.vr, column, attribute.many)
+            limit = _LIMITS.get(attribute.vr, 64)
+            if attribute.vr not in _TEXTS or tag in _NUMBERS:
+                return _Value(tag, attribute.vr, column, attribute.many, limit)
+            limit = min(limit, self._manner.longest_text or limit)
+            return _Value(tag, attribute.vr, column, attribute.many, limit, self._manner.capitals)
         item = keys[0] if keys and isinstance(keys, list) else {}
         # An item without keys asks for all of them (PS3.4 C.2.2.2.6).
         if not any(map(is_key, item)):
@@ -249,12 +266,16 @@ def _has_column(item: _Item) -> bool:
 def _encoded(node: _Value, value: str, encode: Encoder) -> bytes:
     if node.vr == "US":
         return int(value).to_bytes(2, "little")
-    limit = _LIMITS.get(node.vr, 64)
+    limit = node.limit
+    if node.capitals:
+        value = value.upper()
     if node.vr in {"LT", "UT"}:
         return encode(_cut(value.translate(_MANY_LINES), limit, encode))
     if node.vr == "PN":
         alphabetic, *others = value.split(GROUP)
         parts = (part.translate(_NAME_PART).strip() for part in alphabetic.split(COMPONENT))
+        # A group in a script that the set lacks would be question marks, which no reader can use.
+        others = [group if encode.has(group) else "" for group in others]
         groups = ("^".join(parts), *(group.translate(_NAME_GROUP) for group in others))
         return encode(
             "=".join(_cut(group.rstrip("^ "), limit, encode).rstrip("^ ") for group in groups).rstrip("=")
@@ -272,7 +293,7 @@ def _cut(text: str, limit: int, encode: Encoder) -> str:
 
 
 Shape = tuple[tuple[int, str, "Shape | None"], ...]
-_KNOWN: dict[tuple[bool, Shape], Answers] = {}
+_KNOWN: dict[tuple[bool, Manner, Shape], Answers] = {}
 _MOST_SHAPES = 200
 
 

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from interfaces.dicom.attributes import LOCAL_START, NAME_PARTS, STEP_SEQUENCE, WORKLIST, Attribute, Match
+from interfaces.dicom.attributes import (
+    LOCAL_START,
+    NAME_PARTS,
+    SHOWN,
+    STEP_SEQUENCE,
+    WORKLIST,
+    Attribute,
+    Match,
+)
 from interfaces.dicom.charsets import Decoder
 from interfaces.dicom.elements import DataSet
 from interfaces.dicom.status import IDENTIFIER_DOES_NOT_MATCH, Refused
@@ -37,6 +45,8 @@ class Criteria:
     some_unsupported: bool = False
     #: Keys with a value, for the audit.
     used: list[int] = field(default_factory=list)
+    #: Scheduled Procedure Step Status (0040,0020) of the steps that may be found at all.
+    shown: tuple[str, ...] = SHOWN
 
     def add(self, condition: str, *parameters: Any) -> None:
         self.conditions.append(condition)
@@ -109,7 +119,8 @@ def _match(criteria: Criteria, tag: int, attribute: Attribute, keys: DataSet, de
     if not values or "*" in values:
         return
     criteria.used.append(tag)
-    criteria.tables.update(attribute.tables)
+    if not attribute.within:
+        criteria.tables.update(attribute.tables)
     if attribute.match is Match.NAME:
         _match_name(criteria, attribute, values)
     elif attribute.match is Match.DATE:
@@ -118,12 +129,17 @@ def _match(criteria: Criteria, tag: int, attribute: Attribute, keys: DataSet, de
         pass  # both together, once the whole identifier has been read
     elif attribute.match is Match.ANY_OF_MANY:
         criteria.add(f"{attribute.key} && %s::varchar[]", values)
-    elif attribute.match is Match.WILDCARD and any(_has_wildcard(value) for value in values):
-        criteria.add(f"{attribute.sql} LIKE ANY(%s::text[])", [like(value) for value in values])
-    elif len(values) == 1:
-        criteria.add(f"{attribute.sql} = %s::text", values[0])
     else:
-        criteria.add(f"{attribute.sql} = ANY(%s::text[])", values)
+        wild = attribute.match is Match.WILDCARD and any(_has_wildcard(value) for value in values)
+        parameter: str | list[str]
+        if wild:
+            comparison, parameter = "LIKE ANY(%s::text[])", [like(value) for value in values]
+        elif len(values) == 1:
+            comparison, parameter = "= %s::text", values[0]
+        else:
+            comparison, parameter = "= ANY(%s::text[])", values
+        condition = f"{attribute.key or attribute.sql} {comparison}"
+        criteria.add(attribute.within.format(condition) if attribute.within else condition, parameter)
 
 
 def _has_wildcard(value: str) -> bool:
@@ -209,13 +225,13 @@ def _match_start(criteria: Criteria, date_text: str, time_text: str) -> None:
     earliest, latest = days
     first, last = times or (None, None)
     if earliest:
-        _bound_start(criteria, ">=", datetime.combine(earliest, first or time.min))
+        bound_start(criteria, ">=", datetime.combine(earliest, first or time.min))
     if latest:
         # `last` is the first moment after the range; None: the end of the day.
         end = (
             datetime.combine(latest, last) if last else datetime.combine(latest + timedelta(days=1), time.min)
         )
-        _bound_start(criteria, "<", end)
+        bound_start(criteria, "<", end)
 
 
 def _match_time_of_day(criteria: Criteria, times: tuple[time | None, time | None] | None) -> None:
@@ -226,7 +242,7 @@ def _match_time_of_day(criteria: Criteria, times: tuple[time | None, time | None
         criteria.add(f"{LOCAL_START}::time < %s::time", last.isoformat())
 
 
-def _bound_start(criteria: Criteria, operator: str, local: datetime) -> None:
+def bound_start(criteria: Criteria, operator: str, local: datetime) -> None:
     """A bound on the facility's own clock, and one on the indexed column that holds for every facility."""
     widest = "min" if operator == ">=" else "max"
     moment = local.isoformat()

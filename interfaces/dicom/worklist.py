@@ -16,6 +16,7 @@ from interfaces.dicom.database import Database, TookTooLong, fetch_prepared
 from interfaces.dicom.datasets import SEPARATOR, Answers, Row
 from interfaces.dicom.elements import SPECIFIC_CHARACTER_SET, BadDataSet, DataSet, read
 from interfaces.dicom.matching import Criteria, is_key, read_keys
+from interfaces.dicom.profiles import UNTOLD
 from interfaces.dicom.status import (
     CANCEL,
     IDENTIFIER_DOES_NOT_MATCH,
@@ -118,8 +119,9 @@ def _search(request: Request) -> tuple[Found, list[bytes]]:
     explicit = request.context.explicit
     identifier = _identifier(request, explicit=explicit)
     caller = request.assoc.caller
-    encode = Encoder(caller.character_set if caller else "")
-    answers = Answers.to(identifier, explicit=explicit)
+    profile = caller.profile if caller else UNTOLD
+    encode = profile.encoder()
+    answers = Answers.to(identifier, explicit=explicit, manner=profile.manner)
     if not any(map(is_key, identifier)):
         # No key attribute, no match (PS3.4 K.4.1.3.1).
         return Found(answers, [], encode, PENDING), []
@@ -128,6 +130,7 @@ def _search(request: Request) -> tuple[Found, list[bytes]]:
     except UnknownCharacterSet:
         raise Refused(IDENTIFIER_DOES_NOT_MATCH, "(0008,0005) names an unknown character set.") from None
     criteria = read_keys(identifier, decode)
+    profile.narrow(criteria)
     rows = _rows(criteria, answers)
     pending = PENDING_KEY_UNSUPPORTED if criteria.some_unsupported else PENDING
     found = Found(answers, rows, encode, pending, criteria.used)
@@ -158,7 +161,7 @@ def statement(criteria: Criteria, answers: Answers, columns: str = "") -> str:
     """The one query of a C-FIND; its `%s` are `criteria.parameters`."""
     needed = criteria.tables | answers.tables
     joins = "\n".join(join for table, join in attributes.TABLES.items() if table in needed)
-    where = " AND ".join((attributes.VISIBLE, *criteria.conditions))
+    where = " AND ".join((attributes.visible(criteria.shown), *criteria.conditions))
     return (
         f"SELECT {columns or answers.select} {attributes.FROM}{joins}\nWHERE {where}\n"
         f"ORDER BY step.starts_at, {attributes.URGENCY}, step.id LIMIT {MAX_MATCHES + 1}"

@@ -102,4 +102,4 @@ def test_each_usual_query_has_its_index(long_worklist: None) -> None:
         shown = plan(identifier)
         assert index in shown, shown
         for table in ("scheduling_scheduledprocedurestep", "orders_order", "patients_patient"):
-            assert f"Seq Scan on {table}" not in shown, shown
+            assert f"Seq Scan on {table} " not in shown, shown
