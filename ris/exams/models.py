@@ -1,5 +1,6 @@
 """DONE: what was examined, and what the modalities reported of it."""
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -8,8 +9,9 @@ from ris.accounts.models import User
 from ris.core.flow import StatusRecord
 from ris.core.guards import never_deleted
 from ris.department.models import Room
-from ris.exams.states import EXAM_FLOW, PERFORMED_STEP_FLOW, ExamStatus, PerformedStepStatus
+from ris.exams.states import EXAM_FLOW, PERFORMED_STEP_FLOW, ExamStatus, PerformedStepStatus, ProblemKind
 from ris.orders.models import Order, RequestedProcedure
+from scheduling.models import ScheduledProcedureStep
 
 
 class Exam(StatusRecord):
@@ -72,6 +74,10 @@ class PerformedProcedureStep(StatusRecord):
     sop_instance_uid = models.CharField(max_length=64, unique=True)
     performed_step_id = models.CharField(max_length=16, blank=True)
     exams = models.ManyToManyField(Exam, related_name="performed_steps", blank=True)
+    #: The entries of the worklist it was made for, as far as it names them.
+    scheduled_steps = models.ManyToManyField(
+        ScheduledProcedureStep, related_name="performed_steps", blank=True
+    )
     station_ae_title = models.CharField(max_length=16)
     modality = models.CharField(max_length=16)
     study_instance_uid = models.CharField(max_length=64, blank=True)
@@ -86,6 +92,9 @@ class PerformedProcedureStep(StatusRecord):
     attributes = models.JSONField(default=dict)
     #: Why a person has to look; blank when it fits its exam.
     problem = models.CharField(max_length=200, blank=True)
+    problem_kind = models.CharField(max_length=20, choices=ProblemKind, blank=True)
+    #: What the modality left out of its end (PS3.4 table F.7.2-1), by keyword.
+    defects = ArrayField(models.CharField(max_length=64), default=list, blank=True)
     received_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -95,6 +104,8 @@ class PerformedProcedureStep(StatusRecord):
             models.Index(
                 fields=["received_at"], condition=~Q(problem=""), name="performed_steps_to_reconcile"
             ),
+            # What the archive tells is of a study.
+            models.Index(fields=["study_instance_uid"], name="performed_steps_by_study"),
         ]
         triggers = [PERFORMED_STEP_FLOW.trigger(), never_deleted()]
 

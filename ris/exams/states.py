@@ -46,6 +46,20 @@ PERFORMED_STEP_FLOW = Flow(
 )
 
 
+class ProblemKind(models.TextChoices):
+    """Why a performed step, or a study of the archive, waits for a person."""
+
+    NO_ORDER = "no_order", "No order"
+    OTHER_PATIENT = "other_patient", "Another patient"
+    PATIENT_DIFFERS = "patient_differs", "Patient data differ"
+    OTHER_MODALITY = "other_modality", "Another machine"
+    ORDER_ENDED = "order_ended", "Order ended"
+    UNKNOWN_EXAM = "unknown_exam", "Unknown exam code"
+    WRONG_ENTRY = "wrong_entry", "Wrong worklist entry"
+    AFTER_REPORT = "after_report", "After the report"
+    STOPPED_AND_COMPLETE = "stopped", "Stopped and completed"
+
+
 class EventKind(models.TextChoices):
     """What can happen while an exam is made."""
 
