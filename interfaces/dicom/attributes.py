@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from ris.orders.states import OrderStatus, Priority
-from scheduling.states import LIVE, ON_WORKLIST, PENDING, SHOWABLE, StepStatus
+from scheduling.states import LIVE, ON_WORKLIST, SHOWABLE
 
 
 class Match(Enum):
@@ -82,10 +82,9 @@ def visible(shown: tuple[str, ...]) -> str:
     steps = [status for status in SHOWABLE if status.upper() in shown]
     if not steps:
         return "FALSE"
-    appointments = LIVE if StepStatus.STARTED in steps else PENDING
     return (
         f"step.status IN ({_listed(steps)}) AND ordered.status IN ({_LIVE_ORDER})"
-        f" AND appointment.status IN ({_listed(appointments)})"
+        f" AND appointment.status IN ({_listed(LIVE)})"
     )
 
 

@@ -63,6 +63,8 @@ class NewOrder:
     source: str = ""
     #: A side that the exam requires may be missing when a machine asks; a person must give it.
     side_may_follow: bool = field(default=False)
+    #: Of images that exist already (IHE RAD TF-1 3.4.1.2, unscheduled acquisition); blank: a new one is made.
+    study_instance_uid: str = ""
 
 
 #: What `change_order` may touch; after the exam has started only what does not say which exam it is.
@@ -104,6 +106,8 @@ def place_order(new: NewOrder, *, by: User, at: datetime | None = None) -> Order
     _check_side(exam_type, new.side, may_follow=new.side_may_follow)
     if new.placer_order_number and _used(new):
         raise Duplicate(f"Order {new.placer_order_number} has been placed before.", location="ORC-2")
+    if new.study_instance_uid and _is_studied(new.study_instance_uid):
+        raise Duplicate("These images belong to another order already.", location="study_instance_uid")
     order = Order.objects.create(
         facility=new.facility, patient=patient, visit=new.visit,
         accession_number=new_accession_number(new.facility.accession_prefix, moment.year),
@@ -121,7 +125,7 @@ def place_order(new: NewOrder, *, by: User, at: datetime | None = None) -> Order
         order=order, procedure_type=exam_type, code=new.code or (exam_type.code if exam_type else ""),
         code_text=new.code_text or (exam_type.name if exam_type else ""),
         code_scheme=new.code_scheme or (exam_type.scheme if exam_type else ""), side=new.side,
-        study_instance_uid=new_uid(), requested_procedure_id=f"{order.accession_number}-1",
+        study_instance_uid=new.study_instance_uid or new_uid(), requested_procedure_id=f"{order.accession_number}-1",
     )  # fmt: skip
     facts: dict[str, Any] = {"known_code": exam_type is not None}
     if new.replaces is not None:
@@ -144,6 +148,10 @@ def _used(new: NewOrder) -> bool:
     return Order.objects.filter(
         source=new.source, placer_order_number=new.placer_order_number, placer_authority=new.placer_authority
     ).exists()
+
+
+def _is_studied(study_instance_uid: str) -> bool:
+    return RequestedProcedure.objects.filter(study_instance_uid=study_instance_uid).exists()
 
 
 def find_by_placer(number: str, authority: str, *, source: str) -> Order | None:
@@ -286,6 +294,25 @@ def change_procedure(
         procedure=procedure.pk, procedure_type=procedure_type.pk,
     )  # fmt: skip
     return procedure
+
+
+@transaction.atomic
+def take_study(procedure: RequestedProcedure, study_instance_uid: str, *, by: User) -> bool:
+    """The images of a procedure were made under the modality's own Study Instance UID: from now on it is theirs.
+
+    False when it is another procedure's, or this one's already: then nothing changes.
+    """
+    require(by, "order.change")
+    order = locked(procedure.order)
+    if not study_instance_uid or _is_studied(study_instance_uid):
+        return False
+    procedure.study_instance_uid = study_instance_uid
+    procedure.save(update_fields=["study_instance_uid"])
+    _outdate(order)
+    record(
+        "order.study_taken", order.subject, by=by, patient=order.patient_id, order=order.pk, procedure=procedure.pk
+    )  # fmt: skip
+    return True
 
 
 @transaction.atomic
