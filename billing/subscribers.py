@@ -9,12 +9,16 @@ from ris.events.outbox import subscriber
 from ris.exams.models import Exam
 
 
-@subscriber("billing.technical", "exam.completed", "order.procedure_changed")
+@subscriber("billing.technical", "exam.completed", "exam.reopened", "order.procedure_changed")
 def charge_technical(event: Event) -> None:
     """A completed exam is charged; another exam done than was charged is charged anew under its own code."""
     by = system_user("billing")
     if event.kind == "exam.completed":
         capture_charge(_exam(event), Component.TECHNICAL, by=by, at=event.at)
+        return
+    if event.kind == "exam.reopened":
+        for charge in _charged(Component.TECHNICAL, exam=event.facts["exam"]):
+            void_charge(charge, reason="The exam goes on.", by=by)
         return
     for charge in _charged(Component.TECHNICAL, procedure=event.facts["procedure"]):
         void_charge(charge, reason="Another exam was done.", by=by)

@@ -62,6 +62,7 @@ INSTALLED_APPS = [
     "ris.safety",
     "ris.protocolling",
     "scheduling",
+    "ris.supplies",
     "ris.exams",
     "ris.reporting",
     "billing",
@@ -251,6 +252,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "interfaces.tasks.sweep", "schedule": 2.0, "options": {"expires": 2}},
     "watch": {"task": "interfaces.tasks.watch", "schedule": 15.0, "options": {"expires": 15}},
     "seal": {"task": "ris.audit.tasks.seal", "schedule": 60.0, "options": {"expires": 60}},
+    "evidence": {"task": "ris.exams.tasks.end_by_evidence", "schedule": 60.0, "options": {"expires": 60}},
     "retention": {
         "task": "interfaces.tasks.retain",
         "schedule": crontab(hour=str(RIS_RETENTION_HOUR), minute="20"),

@@ -1,6 +1,6 @@
 """Planning: booking, moving, checking in, cancelling."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from itertools import pairwise
@@ -13,7 +13,7 @@ from ris.accounts.models import User
 from ris.accounts.permissions import allowed, require
 from ris.core.errors import BadValue, Conflict, IllegalTransition, MissingData, RisError
 from ris.core.identifiers import new_step_id
-from ris.department.models import Laterality, ProcedureType, Room
+from ris.department.models import Laterality, Practitioner, ProcedureType, Room
 from ris.events.outbox import record
 from ris.orders import actions as orders
 from ris.orders.models import Order, RequestedProcedure
@@ -170,17 +170,22 @@ def _clock(appointment: Appointment) -> str:
 
 
 def _plan_steps(appointment: Appointment) -> None:
-    stations = [one.ae_title for one in appointment.room.stations.filter(active=True)]
+    """An entry on the worklist for each machine that each procedure needs."""
+    stations = list(appointment.room.stations.filter(active=True))
     for procedure in RequestedProcedure.objects.filter(order=appointment.order).select_related(
         "procedure_type"
     ):
         exam_type = procedure.procedure_type
         assert exam_type is not None, "an unknown code is never booked"
-        ScheduledProcedureStep.objects.create(
-            appointment=appointment, procedure=procedure, step_id=new_step_id(), modality=exam_type.modality,
-            station_ae_titles=stations, starts_at=appointment.starts_at, description=procedure.label[:64],
-            protocol_code=exam_type.code, protocol_scheme=exam_type.scheme,
-        )  # fmt: skip
+        for modality in dict.fromkeys((exam_type.modality, *exam_type.also_on)):
+            # In a room with machines of that kind those do it; else whichever there are.
+            of_kind = [one for one in stations if one.modality == modality] if exam_type.also_on else []
+            ScheduledProcedureStep.objects.create(
+                appointment=appointment, procedure=procedure, step_id=new_step_id(), modality=modality,
+                station_ae_titles=[one.ae_title for one in of_kind or stations],
+                starts_at=appointment.starts_at, description=procedure.label[:64],
+                protocol_code=exam_type.code, protocol_scheme=exam_type.scheme,
+            )  # fmt: skip
 
 
 def _locked(appointment: Appointment) -> tuple[Appointment, Order]:
@@ -206,8 +211,12 @@ def _check_version(appointment: Appointment, version: int | None) -> None:
         raise Conflict("Somebody changed this appointment since you saw it. Look again, then decide.")
 
 
-def _move_steps(appointment: Appointment, to: str, *, at: datetime | None) -> None:
+def _move_steps(
+    appointment: Appointment, to: str, *, only: Collection[int] | None = None, at: datetime | None
+) -> None:
     for step in ScheduledProcedureStep.objects.select_for_update().filter(appointment=appointment):
+        if only is not None and step.pk not in only:
+            continue
         if step.status != to and step.flow.allows(step.status, to):
             step.move(to, at=at)
 
@@ -285,6 +294,26 @@ def change_appointment(
         appointment.version += 1
         appointment.save(update_fields=[*changed, "version"])
         _tell("appointment.changed", appointment, order, by=by, changed=changed)
+    return appointment
+
+
+@transaction.atomic
+def assign_performer(
+    appointment: Appointment, performer: Practitioner | None, *, by: User, version: int | None = None
+) -> Appointment:
+    """Say who is planned to perform it (Scheduled Performing Physician, OBR-34); None: nobody in particular."""
+    require(by, "appointment.change")
+    appointment, order = _locked(appointment)
+    _check_version(appointment, version)
+    if appointment.status not in LIVE:
+        raise IllegalTransition(f"This appointment is {appointment.get_status_display().lower()}.")
+    if performer is not None and not performer.active:
+        raise BadValue(f"{performer} does not work here any more.", location="performer")
+    if appointment.performer_id != (performer.pk if performer else None):
+        appointment.performer = performer
+        appointment.version += 1
+        appointment.save(update_fields=["performer", "version"])
+        _tell("appointment.changed", appointment, order, by=by, changed=["performer"])
     return appointment
 
 
@@ -493,12 +522,15 @@ def unblock_room(block: Block, *, by: User) -> None:
     block.delete()
 
 
-def start_steps(order: Order, *, at: datetime | None = None) -> None:
-    """The exam has begun: the plan is fulfilled. Called by the exam's verbs, which hold the order's lock."""
+def start_steps(order: Order, *, only: Collection[int] | None = None, at: datetime | None = None) -> None:
+    """The exam has begun: the plan is fulfilled. Called by the exam's verbs, which hold the order's lock.
+
+    `only` are the keys of the steps a modality has begun; None: all of them.
+    """
     for appointment in Appointment.objects.select_for_update().filter(order=order, status__in=LIVE):
         if appointment.status != AppointmentStatus.FULFILLED:
             appointment.move(AppointmentStatus.FULFILLED, at=at)
-        _move_steps(appointment, StepStatus.STARTED, at=at)
+        _move_steps(appointment, StepStatus.STARTED, only=only, at=at)
 
 
 def reopen_steps(order: Order, *, at: datetime | None = None) -> bool:
@@ -510,14 +542,28 @@ def reopen_steps(order: Order, *, at: datetime | None = None) -> bool:
     )
     if appointment is None:
         return False
+    _move_steps(appointment, StepStatus.STARTED, at=at)  # one of several may have been completed
     _back_to_waiting(appointment, at=at)
     return True
 
 
+def resume_steps(order: Order, *, at: datetime | None = None) -> None:
+    """The exam had been ended too early: what was completed goes on."""
+    for appointment in Appointment.objects.filter(order=order, status=AppointmentStatus.FULFILLED):
+        _move_steps(appointment, StepStatus.STARTED, at=at)
+
+
 def end_steps(order: Order, to: str, *, at: datetime | None = None) -> None:
-    """The exam has ended: its steps are completed or discontinued."""
+    """The exam has ended: its steps are completed or discontinued; what was never begun leaves the worklist."""
     for appointment in Appointment.objects.filter(order=order, status=AppointmentStatus.FULFILLED):
         _move_steps(appointment, to, at=at)
+        _move_steps(appointment, StepStatus.CANCELLED, at=at)
+
+
+def end_some_steps(order: Order, keys: Collection[int], *, at: datetime | None = None) -> None:
+    """A modality has completed these; the exam may need others yet."""
+    for appointment in Appointment.objects.filter(order=order, status=AppointmentStatus.FULFILLED):
+        _move_steps(appointment, StepStatus.COMPLETED, only=keys, at=at)
 
 
 @transaction.atomic

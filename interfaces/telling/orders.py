@@ -108,7 +108,7 @@ class _Telling(Telling):
         if appointment is None:
             return []
         return list(
-            appointment.steps.select_related("appointment__room__facility")
+            appointment.steps.select_related("appointment__room__facility", "appointment__performer")
             .filter(procedure=procedure)
             .order_by("starts_at", "pk")
         )
@@ -134,6 +134,12 @@ def _changed(telling: _Telling) -> None:
     """Reason, priority and the like: for those who know the procedure already."""
     if telling.has_been_told(f"{_PROCEDURE} "):
         telling.procedures("XO", _standing(telling.order))
+
+
+def _planned_for(telling: _Telling) -> None:
+    """Another performer (OBR-34): for the image manager; the rest of an appointment's change is SIU's."""
+    if "performer" in telling.event.facts.get("changed", ()):
+        _changed(telling)
 
 
 def _standing(order: Order) -> str:
@@ -183,6 +189,12 @@ def _not_started(telling: _Telling) -> None:
         telling.status("SC")
 
 
+def _goes_on(telling: _Telling) -> None:
+    """An end that was taken back: in progress again, for the placer and for those who hold the images."""
+    telling.procedures("XO", "IP")
+    telling.status("IP")
+
+
 def _ended(telling: _Telling) -> None:
     """CM once every exam of the order has ended and one was completed; the last one's fact says it (FIL-06)."""
     if telling.event.kind == "exam.completed":
@@ -207,10 +219,12 @@ _TELLINGS: dict[str, Callable[[_Telling], None]] = {
     "order.discontinued": _discontinued,
     "appointment.booked": _planned,
     "appointment.rescheduled": _planned,
+    "appointment.changed": _planned_for,
     "patient.arrived": lambda telling: telling.more("arrived", "SC", "S"),
     "exam.started": _started,
     "exam.start_undone": _not_started,
     "exam.completed": _ended,
+    "exam.reopened": _goes_on,
     "exam.discontinued": _ended,
     "report.opened": lambda telling: telling.more("dictated", "CM", "R"),
     "report.preliminary": lambda telling: telling.more("prelim", "CM", "P"),

@@ -21,6 +21,7 @@ _SECTIONS = (
     ("/admin/templates", "Report templates", "department.view"),
     ("/admin/practitioners", "Practitioners", "department.view"),
     ("/admin/facilities", "Facilities", "department.view"),
+    ("/radar/rules", "Deadlines", "department.view"),
     ("/admin/users", "Users", "user.view"),
     ("/admin/partners", "Partners", "message.view"),
     ("/audit", "Audit", "audit.view"),

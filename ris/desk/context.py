@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 from django.conf import settings
 from django.core.cache import cache as kept
@@ -14,6 +14,7 @@ from django.utils.functional import SimpleLazyObject
 from ris.accounts.models import Role, User
 from ris.accounts.permissions import allowed
 from ris.department.models import Facility
+from ris.desk.radar import waiting_for
 from ris.orders.models import Order
 from ris.orders.states import OrderStatus
 from ris.reporting.worklists import unread
@@ -22,6 +23,7 @@ from ris.reporting.worklists import unread
 RAIL = (
     ("/board", "Board", "door", "g b"),
     ("/schedule", "Schedule", "cal", "g s"),
+    ("/radar", "Radar", "bell", "g d"),
     ("/orders", "Orders", "inbox", "g o"),
     ("/rooms", "Exams", "scan", "g e"),
     ("/reading", "Reading", "read", "g r"),
@@ -34,6 +36,8 @@ WAITING: dict[str, tuple[str, Callable[[], int]]] = {
     "/orders": ("appointment.book", lambda: Order.objects.filter(status=OrderStatus.REQUESTED).count()),
     "/reading": ("report.write", lambda: unread().count()),
 }
+#: The same where it depends on who looks: on their roles.
+WAITING_FOR: dict[str, Callable[[User], int]] = {"/radar": waiting_for}
 #: Pages that are opened from a list and lie elsewhere.
 _BELOW = {"/rooms": "/exams/", "/reading": "/reports/"}
 THEMES = ("light", "reading")
@@ -53,6 +57,10 @@ class RailItem:
     @property
     def count(self) -> int:
         """Kept for some seconds: it is on every page and need not be newer."""
+        mine = WAITING_FOR.get(self.url)
+        if mine is not None and isinstance(self.user, User):
+            name = f"shell.waiting{self.url}.{'.'.join(sorted(self.user.roles))}"
+            return int(kept.get_or_set(name, partial(mine, self.user), 15) or 0)
         right, count = WAITING.get(self.url, ("", None))
         if count is None or not allowed(self.user, right):
             return 0

@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from ris.desk import signin, views
+from ris.desk import radar_views, signin, views
 
 urlpatterns = [
     path("", signin.home),
@@ -17,6 +17,14 @@ urlpatterns = [
     path("search/palette", views.palette, name="palette"),
     path("p/<int:pk>", views.patient, name="patient"),
     path("p/<int:pk>/access-log", views.access_log, name="access_log"),
+    path("radar", radar_views.radar, name="radar"),
+    path("radar/rules", radar_views.rules, name="radar_rules"),
+    path("radar/rules/<str:kind>", radar_views.rule, name="radar_rule"),
+    path("radar/completion", radar_views.completion_rule, name="radar_completion_rule"),
+    path("radar/<str:kind>/<int:pk>/take", radar_views.take, name="radar_take"),
+    path("radar/<str:kind>/<int:pk>/leave", radar_views.leave, name="radar_leave"),
+    path("radar/<str:kind>/<int:pk>/snooze", radar_views.snooze, name="radar_snooze"),
+    path("radar/<str:kind>/<int:pk>/wake", radar_views.wake, name="radar_wake"),
     path("orders", views.orders, name="orders"),
     path("orders/<int:pk>", views.order, name="order"),
     path("orders/<int:pk>/exam", views.other_exam, name="order_exam"),

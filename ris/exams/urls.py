@@ -1,6 +1,6 @@
 from django.urls import path
 
-from ris.exams import reconcile_views, views
+from ris.exams import evidence_views, reconcile_views, views
 
 urlpatterns = [
     path("rooms", views.rooms, name="rooms"),
@@ -13,6 +13,9 @@ urlpatterns = [
     path("exams/<int:pk>/discontinue", views.discontinue, name="exam_discontinue"),
     path("exams/<int:pk>/undo-start", views.undo_start, name="exam_undo_start"),
     path("exams/<int:pk>/comment", views.comment, name="exam_comment"),
+    path("exams/<int:pk>/complete-by-evidence", evidence_views.complete, name="exam_complete_by_evidence"),
+    path("exams/<int:pk>/reopen", evidence_views.reopen, name="exam_reopen"),
+    path("orders/<int:pk>/done-by-evidence", evidence_views.done, name="order_done_by_evidence"),
     path("exams/unmatched", reconcile_views.unmatched, name="unmatched"),
     path("exams/unmatched/<int:pk>", reconcile_views.match, name="unmatched_match"),
     path("exams/unmatched/<int:pk>/orders", reconcile_views.find_orders, name="unmatched_orders"),

@@ -2,10 +2,12 @@
 
 from ris.events.models import Event
 from ris.events.outbox import subscriber
+from ris.exams.actions import objects_to_reopening
+from ris.exams.models import Exam
 from ris.patients.merge_actions import objects_to_unmerge
 from ris.patients.models import Merge
 from ris.reporting.documents import pdf_for
-from ris.reporting.models import ReportPart
+from ris.reporting.models import ReportedExam, ReportPart
 from ris.reporting.states import ENDED
 
 
@@ -26,3 +28,13 @@ def released_for_the_survivor(merge: Merge) -> str:
     if parts.exists():
         return "A report that came with this merge has since been released for the surviving record. Withdraw it first."
     return ""
+
+
+@objects_to_reopening
+def being_read(exam: Exam) -> str:
+    """What somebody reads is not changed under their eyes."""
+    reading = ReportedExam.objects.filter(current=exam).select_related("report__reader").first()
+    if reading is None:
+        return ""
+    who = reading.report.reader
+    return f"{who or 'Somebody'} has begun to read this exam; it stays complete."

@@ -12,6 +12,7 @@ from ris.accounts.permissions import require
 from ris.core.errors import Conflict, Duplicate, IllegalTransition, MissingData, NotFound
 from ris.department.models import Station
 from ris.events.outbox import record
+from ris.exams.actions.evidence import belongs_to_ended, settle_late_end
 from ris.exams.actions.exams import begin, finish, locked, withdraw
 from ris.exams.models import Exam, PerformedProcedureStep
 from ris.exams.states import DISCONTINUATION_REASONS, WRONG_ENTRY, ExamStatus, PerformedStepStatus
@@ -116,7 +117,10 @@ def _attach(
     startable = order.status in {OrderStatus.REQUESTED, OrderStatus.SCHEDULED, OrderStatus.IN_PROGRESS}
     if waiting and not startable:
         done = Exam.objects.filter(procedure__in=waiting, status=ExamStatus.COMPLETED)
+        late = belongs_to_ended(step, list(done))
         step.exams.add(*done)
+        if late:
+            return
         _leave_to_a_person(step, f"Its order is {order.get_status_display().lower()}.", by=by)
         return
     if any(one.procedure_type is None for one in waiting):
@@ -193,6 +197,7 @@ def complete_performed_step(
     _apply(step, change)
     ended = change.ended_at or timezone.now()
     step.move(PerformedStepStatus.COMPLETED, at=ended)
+    settle_late_end(step, series=change.series_count, images=change.image_count, by=by)
     for exam in step.exams.filter(status=ExamStatus.IN_PROGRESS).order_by("pk"):
         if exam.performed_steps.filter(status=PerformedStepStatus.IN_PROGRESS).exists():
             continue
@@ -214,6 +219,7 @@ def discontinue_performed_step(
     step.discontinuation_code = change.discontinuation_code[:16]
     step.save(update_fields=["discontinuation_code"])
     step.move(PerformedStepStatus.DISCONTINUED, at=ended)
+    settle_late_end(step, series=None, images=None, by=by)
     code = change.discontinuation_code if change.discontinuation_code in DISCONTINUATION_REASONS else "110513"
     for exam in step.exams.filter(status=ExamStatus.IN_PROGRESS).order_by("pk"):
         others = exam.performed_steps.exclude(pk=step.pk)
