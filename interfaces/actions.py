@@ -41,7 +41,7 @@ from ris.patients.models import Patient
 _PLAIN = (
     "address", "ae_title", "match_application", "match_facility", "sending_application", "sending_facility",
     "receiving_application", "receiving_facility", "hl7_version", "encoding", "answer_timeout", "paused",
-    "tls", "certificate_fingerprint",
+    "tls", "certificate_fingerprint", "certificate_ends_at",
 )  # fmt: skip
 
 #: All that `save_endpoint` takes.
@@ -99,6 +99,8 @@ def configure_endpoint(name: str, values: Mapping[str, Any], *, by: User) -> End
     for column, value in values.items():
         if column not in _PLAIN:
             raise BadValue(f"A partner has no {column}.", location=column)
+        if column == "certificate_fingerprint" and value != endpoint.certificate_fingerprint:
+            endpoint.certificate_ends_at = None  # of the former one
         setattr(endpoint, column, value)
     endpoint.active = True
     # A changed partner is tried at once.

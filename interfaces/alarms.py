@@ -37,6 +37,7 @@ from ris.accounts.permissions import require
 from ris.audit.trail import record_access
 from ris.core.errors import BadValue, IllegalTransition
 from ris.core.formats import local, moment
+from ris.department.models import Station
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def _settle(found: dict[tuple[str, int | None, str], Finding], now: datetime) ->
 
 
 def findings(now: datetime) -> Iterator[Finding]:
-    """Every cause that is there now, in ten queries however many partners there are."""
+    """Every cause that is there now, in a dozen queries however many partners there are."""
     endpoints = {one.pk: one for one in Endpoint.objects.filter(active=True)}
     watched = {pk: one for pk, one in endpoints.items() if not one.paused}
     down = [one for one in _lines_down(watched.values(), now)]
@@ -267,9 +268,24 @@ def _waiting_cases(now: datetime) -> Iterator[Finding]:
 
 
 def _certificates(now: datetime) -> Iterator[Finding]:
+    """Ours, and those that partners and stations are bound to."""
     days = tls.days_left(now=now)
     if days is not None and days < CERTIFICATE_DAYS:
         yield Finding(AlarmRule.CERTIFICATE, None, "", max(days, 0), now)
+    soon = Q(active=True, certificate_ends_at__lt=now + timedelta(days=CERTIFICATE_DAYS))
+    ending: list[tuple[int | None, str, datetime | None]] = [
+        *(
+            (pk, "", ends)
+            for pk, ends in Endpoint.objects.filter(soon).values_list("pk", "certificate_ends_at")
+        ),
+        *(
+            (None, title, ends)
+            for title, ends in Station.objects.filter(soon).values_list("ae_title", "certificate_ends_at")
+        ),
+    ]
+    for endpoint, cause, ends in ending:
+        assert ends is not None, "asked for above"
+        yield Finding(AlarmRule.CERTIFICATE, endpoint, cause, max((ends - now).days, 0), now)
 
 
 # In words
@@ -291,7 +307,9 @@ def words_for(alarm: Alarm) -> str:
         case AlarmRule.CASES:
             return "Cases wait for somebody"
         case _:
-            return f"Our TLS certificate ends in {alarm.count} days"
+            whose = f"The certificate of {alarm.endpoint or alarm.cause}"
+            ours = "Our TLS certificate"
+            return f"{whose if alarm.endpoint or alarm.cause else ours} ends in {alarm.count} days"
 
 
 # Telling

@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 
-from interfaces.dicom.association import Association, Request
+from interfaces.dicom.association import HANDSHAKE_SECONDS, Association, Request
 from interfaces.dicom.pdu import BadPDU
-from interfaces.dicom.stations import Caller, Stations
+from interfaces.dicom.stations import Peer, Stations
 from interfaces.dicom.status import PROCESSING_FAILURE, RESOURCE_LIMITATION
+from interfaces.dicom.trail import Trail
 
 log = logging.getLogger("lightbox.dicom")
 
@@ -21,6 +24,7 @@ _SWEEP_SECONDS = 0.5
 MAX_CONNECTIONS = 1000
 MAX_CONNECTIONS_PER_ADDRESS = 400
 _HELD_CAP = 268_435_456
+_TOLD_SECONDS, _MOST_STRANGERS = 60.0, 1000
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Service:
 
 
 class ApplicationEntity:
-    def __init__(self, title: str, services: Mapping[str, Service], stations: Stations) -> None:
+    def __init__(self, title: str, services: Mapping[str, Service], stations: Stations, trail: Trail) -> None:
         self.title = title
         self.services = services
         self.loop = asyncio.get_running_loop()
@@ -58,24 +62,31 @@ class ApplicationEntity:
         root = settings.RIS_UID_ROOT
         self.implementation_uid = _IMPLEMENTATION if root == "2.25" else f"{root}.1"
         self.implementation_name = "LIGHTBOX_1"
-        self._stations = stations
+        self.stations = stations
+        self._trail = trail
+        self._strangers: dict[Peer, float] = {}
         self._connections: set[Association] = set()
         self._per_address: dict[str, int] = {}
         self._told_full = float("-inf")
         self._held = 0
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def listen(self, host: str, port: int) -> int:
-        """Begin to answer; returns the port, which the system chose when `port` is 0."""
-        self._server = await self.loop.create_server(lambda: Association(self), host, port, backlog=512)
-        self._sweeper = self.loop.create_task(self._sweep())
-        return int(self._server.sockets[0].getsockname()[1])
+    async def listen(self, host: str, port: int, context: ssl.SSLContext | None = None) -> int:
+        """Begin to answer, with `context` over TLS; returns the port, which the system chose when `port` is 0."""
+        secure: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if context else {}
+        server = await self.loop.create_server(
+            lambda: Association(self, secured=context is not None), host, port, backlog=512, **secure
+        )
+        self._servers.append(server)
+        if self._sweeper is None:
+            self._sweeper = self.loop.create_task(self._sweep())
+        return int(server.sockets[0].getsockname()[1])
 
     async def close(self, grace: float) -> None:
         """Stop answering; operations that run have `grace` seconds to end and be answered."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         end = self.loop.time() + grace
         while working := [one for one in self._connections if one.is_working]:
             for connection in self._connections - set(working):
@@ -147,11 +158,20 @@ class ApplicationEntity:
 
     # Callers
 
-    def known_caller(self, title: str, address: str) -> Caller | None:
-        return self._stations.known(title, address)
-
-    async def look_up_caller(self, title: str, address: str) -> Caller | None:
-        return await self._stations.look_up(title, address)
+    def note_stranger(self, peer: Peer) -> None:
+        """For the audit; once a minute each, so that knocking fills no table."""
+        now = self.loop.time()
+        if now - self._strangers.get(peer, float("-inf")) < _TOLD_SECONDS:
+            return
+        if len(self._strangers) >= _MOST_STRANGERS:
+            self._strangers.clear()
+        self._strangers[peer] = now
+        self._trail.note(
+            "node.refused",
+            source=f"{peer.title} {peer.address}",
+            outcome="refused",
+            secured=bool(peer.certificate),
+        )
 
 
 _IMPLEMENTATION = "2.25.164569580931331999422803590479679562966"

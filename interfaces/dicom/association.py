@@ -16,15 +16,16 @@ from interfaces.dicom import dimse, pdu
 from interfaces.dicom.dimse import Command
 from interfaces.dicom.elements import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
 from interfaces.dicom.pdu import BadPDU
+from interfaces.dicom.stations import Caller, Peer
 from interfaces.dicom.status import (
     SOP_CLASS_NOT_SUPPORTED,
     UNRECOGNIZED_OPERATION,
     Refused,
 )
+from ris.core import certificates
 
 if TYPE_CHECKING:
     from interfaces.dicom.ae import ApplicationEntity
-    from interfaces.dicom.stations import Caller
 
 log = logging.getLogger("lightbox.dicom")
 
@@ -39,6 +40,7 @@ _WAITING_CAP = 16
 #: A peer that asks for smaller pieces than this would have us send mostly headers.
 _LEAST_MAX_PDU = 128
 
+HANDSHAKE_SECONDS = 5.0
 ASSOCIATE_SECONDS = 5.0
 MESSAGE_SECONDS = 30.0
 IDLE_SECONDS = 60.0
@@ -108,9 +110,12 @@ class Association(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, ae: "ApplicationEntity") -> None:
+    def __init__(self, ae: "ApplicationEntity", *, secured: bool = False) -> None:
         self.ae = ae
+        self.secured = secured
         self.peer_address = ""
+        #: SHA-256 of the certificate it showed; "" in clear text.
+        self.certificate = ""
         self.caller: Caller | None = None
         self.peer_max_pdu = MAX_PDU
         self.is_open = False
@@ -143,6 +148,9 @@ class Association(asyncio.Protocol):
             self.transport.abort()
             return
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.secured:
+            shown = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            self.certificate = certificates.fingerprint(shown or b"")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -195,7 +203,8 @@ class Association(asyncio.Protocol):
             return
         self._end(pdu.abort(source, reason))
         # The peer may still be sending; closing now would reset the connection and lose what we said.
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def _end(self, last_words: bytes) -> None:
         """Say the last thing, then leave it to the peer to close, for a while (PS3.8 9.2.3, ARTIM timer)."""
@@ -279,16 +288,19 @@ class Association(asyncio.Protocol):
         elif 0 < request.max_pdu < _LEAST_MAX_PDU:
             self._reject(request, 1, 1, 1, "maximum length")
         else:
-            caller = self.ae.known_caller(request.calling, self.peer_address)
+            caller = self.ae.stations.known(self._peer(request))
             if caller is not None:
                 self._accept(request, caller)
             else:
                 self._negotiating = self.ae.loop.create_task(self._ask_for_caller(request))
 
+    def _peer(self, request: pdu.AssociateRequest) -> Peer:
+        return Peer(request.calling, self.peer_address, self.certificate)
+
     async def _ask_for_caller(self, request: pdu.AssociateRequest) -> None:
         """The calling AE title is not among those we know by heart: look it up before refusing it."""
         try:
-            caller = await self.ae.look_up_caller(request.calling, self.peer_address)
+            caller = await self.ae.stations.look_up(self._peer(request))
         except Exception as problem:
             log_failure("looking up a calling AE title", problem)
             # Rejected transient, service provider (presentation), temporary congestion.
@@ -299,7 +311,8 @@ class Association(asyncio.Protocol):
         if self._closing:
             return
         if caller is None:
-            self._reject(request, 1, 1, 3, "calling AE title")
+            self._reject(request, 1, 1, 3, "calling AE title, address or certificate")
+            self.ae.note_stranger(self._peer(request))
             return
         self._accept(request, caller)
         self.data_received(b"")
@@ -314,7 +327,7 @@ class Association(asyncio.Protocol):
         )
         self._end(pdu.associate_reject(result, source, reason))
 
-    def _accept(self, request: pdu.AssociateRequest, caller: "Caller") -> None:
+    def _accept(self, request: pdu.AssociateRequest, caller: Caller) -> None:
         self.caller = caller
         # What a peer names is its limit for the body; six more bytes of header come on top.
         self.peer_max_pdu = min(request.max_pdu, MAX_PDU) or MAX_PDU

@@ -1,6 +1,7 @@
 """The DICOM services of this RIS, put together: one AE title, one port."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 
 from django.conf import settings
@@ -47,7 +48,11 @@ def services(reading: Database, writing: Database, trail: Trail) -> Mapping[str,
 class Listener:
     """Answers from `start` to `stop`."""
 
-    def __init__(self) -> None:
+    def __init__(self, secure: tuple[str, int, ssl.SSLContext] | None = None) -> None:
+        """`secure`: where to answer over TLS as well."""
+        self._secure = secure
+        #: The port it answers on over TLS.
+        self.secure_port: int | None = None
         # Writing waits on locks that a person's page may hold; reading must not wait behind it.
         self._reading = Database("dicom-read", 4, statement_seconds=5)
         self._writing = Database("dicom-write", 4, statement_seconds=20)
@@ -60,9 +65,13 @@ class Listener:
             settings.RIS_AE_TITLE,
             services(self._reading, self._writing, self._trail),
             Stations(self._reading),
+            self._trail,
         )
         self._trail.start()
-        return host, await self._ae.listen(host, port)
+        bound = await self._ae.listen(host, port)
+        if self._secure is not None:
+            self.secure_port = await self._ae.listen(*self._secure)
+        return host, bound
 
     async def stop(self, grace: float = 1.5) -> bool:
         """Take no more, answer what runs. False when something was still at work after `grace` seconds."""

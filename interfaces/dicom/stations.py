@@ -1,14 +1,16 @@
-"""Who may call: the active stations of the department, and in demo and test anybody on this machine."""
+"""Who may call: the active stations of the department from their addresses, with their certificates; in demo and test
+anybody on this machine."""
 
 import ipaddress
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.conf import settings
 
-from interfaces.dicom.charsets import Encoder, UnknownCharacterSet
+from interfaces.dicom.charsets import UnknownCharacterSet
 from interfaces.dicom.database import Database
+from interfaces.dicom.profiles import UNTOLD, Profile
 from ris.department.models import Station
 
 log = logging.getLogger("lightbox.dicom")
@@ -18,10 +20,28 @@ _FRESH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """What a peer has shown of itself."""
+
+    #: The calling AE title it claims.
+    title: str
+    address: str
+    #: SHA-256 of its certificate; "" in clear text.
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     ae_title: str
-    #: Specific Character Set of what it is sent; blank: UTF-8 where needed.
-    character_set: str = ""
+    profile: Profile = UNTOLD
+    #: Where it may call from; none: anywhere. This machine itself may call as any of them, as the previews do.
+    addresses: tuple[str, ...] = ()
+    certificate: str = ""
+
+    def is_it(self, peer: Peer) -> bool:
+        if self.certificate and self.certificate != peer.certificate:
+            return False
+        return not self.addresses or _is_loopback(peer.address) or _is_within(peer.address, self.addresses)
 
 
 class Stations:
@@ -33,39 +53,62 @@ class Stations:
         self._callers: dict[str, Caller] = {}
         self._read_at = float("-inf")
 
-    def known(self, title: str, address: str) -> Caller | None:
+    def known(self, peer: Peer) -> Caller | None:
         """The caller, or None when the database has to be asked."""
         if time.monotonic() - self._read_at > _FRESH_SECONDS:
             return None
-        return self._callers.get(title) or self._guest(title, address)
+        return self._find(peer)
 
-    async def look_up(self, title: str, address: str) -> Caller | None:
+    async def look_up(self, peer: Peer) -> Caller | None:
         """Read the stations anew, and say who calls. None: nobody we know."""
         self._callers = await self._database.read(_active_stations)
         self._read_at = time.monotonic()
-        return self._callers.get(title) or self._guest(title, address)
+        return self._find(peer)
 
-    def _guest(self, title: str, address: str) -> Caller | None:
-        if not (self._open_to_loopback and title and _is_loopback(address)):
-            return None
-        return Caller(title)
+    def _find(self, peer: Peer) -> Caller | None:
+        caller = self._callers.get(peer.title)
+        if peer.certificate and any(
+            one.certificate == peer.certificate for one in self._callers.values() if one is not caller
+        ):
+            return None  # another station's certificate
+        if caller is not None:
+            return caller if caller.is_it(peer) else None
+        if self._open_to_loopback and peer.title and _is_loopback(peer.address):
+            return Caller(peer.title)
+        return None
 
 
 def _active_stations() -> dict[str, Caller]:
-    stations = Station.objects.filter(active=True).values_list("ae_title", "character_set")
+    stations = Station.objects.filter(active=True).select_related("room__facility")
     return {
-        title.strip(): Caller(title.strip(), _usable(character_set, title))
-        for title, character_set in stations
+        station.ae_title: Caller(
+            station.ae_title,
+            _profile(station),
+            tuple(station.allowed_addresses),
+            station.certificate_fingerprint,
+        )
+        for station in stations
     }
 
 
-def _usable(character_set: str, title: str) -> str:
+def _profile(station: Station) -> Profile:
+    profile = Profile.of(station)
     try:
-        Encoder(character_set)
+        profile.encoder()
     except UnknownCharacterSet:
-        log.warning("station %s: character set %r is unknown; it is sent UTF-8", title, character_set)
-        return ""
-    return character_set
+        log.warning("%s: character set %r is unknown; it is sent UTF-8", station, station.character_set)
+        return replace(profile, character_set="")
+    return profile
+
+
+def _is_within(address: str, allowed: tuple[str, ...]) -> bool:
+    try:
+        own = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    # A socket for both families shows an IPv4 peer as ::ffff:10.4.0.17.
+    own = getattr(own, "ipv4_mapped", None) or own
+    return any(own in ipaddress.ip_network(one, strict=False) for one in allowed)
 
 
 def _is_loopback(address: str) -> bool:

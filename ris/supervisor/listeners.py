@@ -46,9 +46,12 @@ def own_address(name: str, text: str) -> Address:
 def refuse_clear_text(name: str, address: Address) -> None:
     """In production only loopback may go without TLS, or what `RIS_ALLOW_PLAIN` names (`mllp,dicom`).
 
-    `RIS_TLS=1` says that a proxy in front of the web speaks TLS; `mllps` speaks it itself.
+    `RIS_TLS=1` says that a proxy in front of the web speaks TLS; `mllps` and `dicom-tls` speak it
+    themselves.
     """
-    if name == "mllps" or os.environ.get("RIS_ENV", "production") != "production" or address.is_loopback:
+    if name in ("mllps", "dicom-tls") or address.is_loopback:
+        return
+    if os.environ.get("RIS_ENV", "production") != "production":
         return
     exceptions = os.environ.get("RIS_ALLOW_PLAIN", "").replace(" ", "").split(",")
     if name in exceptions or (name == "http" and env_bool("RIS_TLS")):

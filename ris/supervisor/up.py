@@ -42,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a second HL7 listener over TLS, with RIS_TLS_CERTIFICATE, _KEY and _CA",
     )
     parser.add_argument(
+        "--dicom-tls",
+        metavar="HOST:PORT",
+        help="the DICOM services over TLS as well, with the same files; port 2762 by custom",
+    )
+    parser.add_argument(
         "--seed", choices=("demo", "bare", "none"), default="none", help="what to fill in at first"
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="Celery workers (default: 1)")
@@ -52,8 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     add_arguments(parser)
     options = parser.parse_args(arguments)
     try:
-        wanted = [*LISTENERS, *(["mllps"] if options.mllps else [])]
-        addresses = {name: read_address(getattr(options, name)) for name in wanted}
+        given = {name: getattr(options, name.replace("-", "_")) for name in (*LISTENERS, "mllps", "dicom-tls")}
+        addresses = {name: read_address(text) for name, text in given.items() if text}
         for name, address in addresses.items():
             refuse_clear_text(name, address)
         if options.workers < 1:
@@ -145,7 +150,8 @@ def bring_up(supervisor: Supervisor, addresses: dict[str, Address], seed: str, w
         if "mllps" in addresses
         else []
     )
-    dicom = program("dicom", manage, "run_dicom", listen=addresses["dicom"])
+    over_tls = ("--tls", str(addresses["dicom-tls"])) if "dicom-tls" in addresses else ()
+    dicom = program("dicom", manage, "run_dicom", *over_tls, listen=addresses["dicom"])
     supervisor.start(
         web,
         mllp,
@@ -165,6 +171,7 @@ def bring_up(supervisor: Supervisor, addresses: dict[str, Address], seed: str, w
         "mllp": mllp.address,
         **{service.name: service.address for service in secure},
         "dicom": f"{env('RIS_AE_TITLE', 'LIGHTBOX')}@{dicom.address}",
+        **({"dicom-tls": str(addresses["dicom-tls"])} if over_tls else {}),
         "data": str(places.data),
     }
     tell(f"READY {json.dumps(ready)}")

@@ -10,6 +10,7 @@ from interfaces import actions, tls
 from interfaces.hl7 import profile as profiles
 from interfaces.models import FACT_GROUPS, Direction, Endpoint, OnAmbiguous, Protocol
 from ris.accounts.models import system_user
+from ris.core import certificates
 from ris.core.errors import RisError
 
 #: Profile keys that are columns of Endpoint.
@@ -92,7 +93,9 @@ class Command(BaseCommand):
             values["tls"] = options["tls"]
         if options["certificate"] is not None:
             path = options["certificate"]
-            values["certificate_fingerprint"] = tls.fingerprint_of(path) if path else ""
+            der = tls.certificate_in(path) if path else b""
+            values["certificate_fingerprint"] = certificates.fingerprint(der)
+            values["certificate_ends_at"] = certificates.ends_at(der) if der else None
         if options["facts"] is not None:
             values["facts"] = [fact.strip() for fact in options["facts"].split(",") if fact.strip()]
         profile: dict[str, str] = {}

@@ -2,9 +2,7 @@
 
 import socket
 import ssl
-import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -19,47 +17,12 @@ from interfaces.actions import configure_endpoint
 from interfaces.models import Endpoint, InboundMessage, OutboundMessage
 from ris.accounts.models import system_user
 from ris.audit.models import AuditEvent
+from tests.certificates import Authority
 from tests.interfaces.hl7.samples import adt
 from tests.interfaces.hl7.test_sending import drain, due_now, make_partner, queue
 from tests.peers.emr import Emr, Line
 
 Server = tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Authority:
-    """A CA of the test's own, which signs with OpenSSL."""
-
-    folder: Path
-
-    def __post_init__(self) -> None:
-        self.folder.mkdir()
-        self._openssl(
-            "req", "-x509", *self._key("ca"), "-subj", "/CN=Test CA", "-days", "30",
-            "-addext", "basicConstraints=critical,CA:TRUE",
-        )  # fmt: skip
-
-    @property
-    def certificate(self) -> Path:
-        return self.folder / "ca.pem"
-
-    def sign(self, name: str, days: int = 30) -> Path:
-        """The certificate of `localhost` called `name`; its key lies beside it as .key."""
-        extensions = self.folder / f"{name}.ext"
-        extensions.write_text("subjectAltName=DNS:localhost\n")
-        self._openssl("req", "-new", *self._key(name, ".csr"), "-subj", f"/CN={name}")
-        self._openssl(
-            "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-            "-days", str(days), "-extfile", extensions.name, "-out", f"{name}.pem",
-        )  # fmt: skip
-        return self.folder / f"{name}.pem"
-
-    def _key(self, name: str, out: str = ".pem") -> list[str]:
-        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        return [*curve, "-keyout", f"{name}.key", "-out", f"{name}{out}"]
-
-    def _openssl(self, *words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=self.folder, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -78,16 +41,6 @@ def identity(authority: Authority, settings: Settings) -> Authority:
     settings.RIS_TLS_KEY = str(authority.folder / "ris.key")
     settings.RIS_TLS_CA = str(authority.certificate)
     return authority
-
-
-def context_of(authority: Authority, name: str = "", *, server: bool = False) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(authority.certificate)
-    if server:
-        context.verify_mode = ssl.CERT_REQUIRED
-    if name:
-        context.load_cert_chain(authority.folder / f"{name}.pem", authority.folder / f"{name}.key")
-    return context
 
 
 class SecureLine(Line):
@@ -112,26 +65,26 @@ def test_only_who_shows_a_certificate_of_our_ca_comes_in(
     server = listen(tls.server_context())
     stranger = Authority(tmp_path / "stranger")
     stranger.sign("emr")
-    foreign = context_of(stranger, "emr")
+    foreign = stranger.context("emr")
     foreign.load_verify_locations(identity.certificate)
-    old = context_of(identity, "emr")
+    old = identity.context("emr")
     old.minimum_version = ssl.TLSVersion.TLSv1
     old.maximum_version = ssl.TLSVersion.TLSv1_1
-    assert turned_away(server, context_of(identity))
+    assert turned_away(server, identity.context())
     assert turned_away(server, foreign)
     assert turned_away(server, old)
     with socket.create_connection(server, 10) as plain:
         plain.sendall(b"\x0b" + adt().encode() + b"\x1c\r")
         assert not plain.makefile("rb").read().startswith(b"\x0bMSH")
     assert not InboundMessage.objects.exists()
-    with SecureLine(server, context_of(identity, "emr")) as line:
+    with SecureLine(server, identity.context("emr")) as line:
         assert line.send(adt()).code == "AA"
 
 
 def test_tls_on_the_port_without_it_is_closed_and_the_next_message_works(
     server: Server, identity: Authority
 ) -> None:
-    assert turned_away(server, context_of(identity, "emr"))
+    assert turned_away(server, identity.context("emr"))
     with Line(server) as line:
         assert line.send(adt()).code == "AA"
 
@@ -140,7 +93,7 @@ def test_a_partner_bound_to_a_certificate_is_nobody_elses(
     anybody: Endpoint, listen: Callable[..., Server], identity: Authority
 ) -> None:
     """Not even of somebody whom our CA has signed, nor in clear text; and `anybody` does not take it instead."""
-    emr, other = context_of(identity, "emr"), context_of(identity, "other")
+    emr, other = identity.context("emr"), identity.context("other")
     call_command(
         "endpoint", "emr", "--protocol", "mllp", "--direction", "in", "--match", "EMR|HOSP", "--tls",
         "--certificate", str(identity.folder / "emr.pem"), stdout=StringIO(),
@@ -185,7 +138,7 @@ class SecureEmr(Emr):
 @pytest.fixture
 def secure_emr(tmp_path: Path, identity: Authority, transactional_db: None) -> Any:
     peer = SecureEmr(tmp_path / "secure.jsonl")
-    peer.context = context_of(identity, "emr", server=True)
+    peer.context = identity.context("emr", server=True)
     with peer:
         yield peer
 
