@@ -13,7 +13,13 @@ def appointments_for(user: User) -> QuerySet[Appointment]:
     """The appointments `user` may see."""
     require(user, "schedule.view")
     return Appointment.objects.select_related(
-        "order__patient", "order__ordering", "order__visit", "patient", "room__facility", "booked_by"
+        "order__patient",
+        "order__ordering",
+        "order__visit",
+        "patient",
+        "room__facility",
+        "booked_by",
+        "performer",
     ).prefetch_related(
         "patient__identifiers", "order__patient__identifiers", "order__procedures__procedure_type"
     )

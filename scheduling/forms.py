@@ -9,7 +9,7 @@ from django.conf import settings
 from django.utils.dateparse import parse_datetime
 
 from ris.core.formats import parse_day
-from ris.department.models import Room
+from ris.department.models import Practitioner, Room
 
 CANCEL_REASONS = (
     "Patient asked",
@@ -83,6 +83,19 @@ class ReasonForm(forms.Form):
 class CancelForm(ReasonForm):
     reason = forms.ChoiceField(
         widget=forms.RadioSelect, choices=_chips(CANCEL_REASONS), required=False, label="Why"
+    )
+    version = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+
+class PerformerForm(forms.Form):
+    """Who is planned to do an exam: one of those who work here."""
+
+    performer = forms.ModelChoiceField(
+        Practitioner.objects.filter(active=True, user__is_active=True),
+        required=False,
+        label="Performed by",
+        empty_label="Nobody in particular",
+        error_messages={"invalid_choice": "Pick one of the list."},
     )
     version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 

@@ -40,5 +40,6 @@ urlpatterns = [
     path("appointments/<int:pk>/no-show", views.no_show, name="no_show"),
     path("appointments/<int:pk>/restore", views.restore, name="restore_appointment"),
     path("appointments/<int:pk>/unbook", views.unbook, name="unbook"),
+    path("appointments/<int:pk>/performer", views.performer, name="appointment_performer"),
     path("appointments/<int:pk>/label", views.label, name="label"),
 ]

@@ -23,7 +23,7 @@ from ris.core.pages import is_htmx, is_live, see_other, toast, unchanged
 from ris.orders.access import order_for, orders_for
 from scheduling import actions, worklists
 from scheduling.access import appointment_for, appointment_to_change
-from scheduling.forms import OVERBOOK_REASONS, BlockForm, BookForm, CancelForm, MoveForm
+from scheduling.forms import OVERBOOK_REASONS, BlockForm, BookForm, CancelForm, MoveForm, PerformerForm
 from scheduling.grid import day_grid
 from scheduling.labels import accession_code
 from scheduling.models import Appointment, Block
@@ -210,6 +210,23 @@ def cancel(request: UserRequest, pk: int) -> HttpResponse:
         return _done(request, done, words, undo="restore_appointment")
     context = {"heading": "Cancel booking", "appointment": found, "form": form}
     return render(request, "scheduling/cancel.html", context, status=422 if form.is_bound else 200)
+
+
+@needs("appointment.change")
+def performer(request: UserRequest, pk: int) -> HttpResponse:
+    """Who is planned to do it, which the worklist and the image manager are told."""
+    found = appointment_for(request.user, pk)
+    form = PerformerForm(
+        request.POST or None, initial={"performer": found.performer_id, "version": found.version}
+    )
+    if request.method == "POST" and form.is_valid():
+        chosen = form.cleaned_data["performer"]
+        done = actions.assign_performer(found, chosen, version=form.cleaned_data["version"], by=request.user)
+        return _done(
+            request, done, f"is planned for {chosen}" if chosen else "is planned for nobody in particular"
+        )
+    context = {"heading": "Who performs it", "appointment": found, "form": form}
+    return render(request, "scheduling/performer.html", context, status=422 if form.is_bound else 200)
 
 
 @needs("schedule.view")

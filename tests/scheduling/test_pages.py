@@ -427,3 +427,20 @@ def test_the_board_costs_the_same_for_a_full_waiting_room(
     arrive(4)
     with django_assert_num_queries(len(few)):
         client.get("/board")
+
+
+def test_the_desk_says_who_performs_an_exam() -> None:
+    """MWL-A15, SCH-20: one of those who sign in here; anybody else is no choice."""
+    appointment = makers.make_appointment(start=soon())
+    curie, outsider = makers.make_practitioner("Curie"), makers.make_practitioner("Elsewhere")
+    curie.user = person("rita")
+    curie.save()
+    clara, url = signed_in(), f"/appointments/{appointment.pk}/performer"
+    assert "ELSEWHERE" not in clara.get(url).content.decode()
+    assert clara.post(url, {"performer": outsider.pk}).status_code == 422
+    assert clara.post(url, {"performer": curie.pk, "version": appointment.version}).status_code == 303
+    assert "CURIE" in clara.get(f"/appointments/{appointment.pk}").content.decode()
+    assert clara.post(url, {"performer": "", "version": appointment.version}, headers=HTMX).status_code == 409
+    assert clara.post(url, {"performer": "", "version": appointment.version + 1}).status_code == 303
+    appointment.refresh_from_db()
+    assert appointment.performer is None

@@ -47,6 +47,7 @@ def procedure_message(
         24: orm.modality_of(procedure, steps[0] if steps else None, writer),
         30: order.transport,
         31: parts.reason(order),
+        34: parts.performer(steps[0].appointment if steps else None, writer),
         41: order.transport_arranged,
         44: parts.ordered(procedure, writer),
     }

@@ -99,6 +99,7 @@ def _request(
             27: when,
             30: order.transport,
             31: parts.reason(order),
+            34: parts.performer(step.appointment if step is not None else None, writer),
             36: writer.time(step.starts_at) if step is not None else "",
             41: order.transport_arranged,
             44: parts.ordered(procedure, writer),

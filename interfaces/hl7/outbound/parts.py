@@ -15,6 +15,7 @@ from ris.core.names import PersonName
 from ris.department.models import Practitioner
 from ris.orders.models import Order, RequestedProcedure
 from ris.patients.models import Patient, PatientClass, Visit
+from scheduling.models import Appointment
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,12 @@ def xcn_of(user: User | None, writer: Writer) -> Value:
 def ndl_of(user: User | None, writer: Writer) -> Value:
     """NDL: the name in subcomponents of the first component (2.5.1 2.A.47)."""
     name = xcn_of(user, writer)
+    return [[part if isinstance(part, str) else part[0] for part in name]] if name else ""
+
+
+def performer(appointment: Appointment | None, writer: Writer) -> Value:
+    """OBR-34 before the exam: whoever is planned to perform it, as NDL (2.5.1 2.A.47)."""
+    name = xcn(appointment.performer if appointment else None, writer)
     return [[part if isinstance(part, str) else part[0] for part in name]] if name else ""
 
 

@@ -161,6 +161,25 @@ def test_a_new_time_and_a_changed_reason_are_told_as_changes() -> None:
     assert len({message.field("ZDS", 1) for message in messages if message.all("ZDS")}) == 1
 
 
+def test_who_is_planned_to_perform_is_told_and_told_anew() -> None:
+    """SCH-20: OBR-34, first component of the first repetition, in ORM and in OMI."""
+    partner()
+    partner("images", profile={"procedures": "omi"})
+    appointment = make_appointment(placed())
+    scheduling.assign_performer(appointment, make_practitioner("Curie", identifier="77"), by=person("clara"))
+    scheduling.assign_performer(appointment, make_practitioner("Curie", identifier="77"), by=person("clara"))
+    appointment.refresh_from_db()
+    scheduling.change_appointment(appointment, note="Bring her glasses", by=person("clara"))
+    scheduling.assign_performer(appointment, None, by=person("clara"))
+    messages = told()
+    assert gist(messages) == ["ZDS NW/SC", "SC/SC", "ZDS XO/SC", "ZDS XO/SC"]
+    # The same fact was told before the next one was heard: what it says is the record as it now stands.
+    assert [one.field("OBR", 34) for one in messages if one.all("ZDS")] == ["", "", ""]
+    scheduling.assign_performer(appointment, make_practitioner("Curie", identifier="77"), by=person("clara"))
+    assert told()[-1].field("OBR", 34) == "77&Curie&Maja&&&Dr"
+    assert told("images")[-1].field("OBR", 34) == "77&Curie&Maja&&&Dr&&&HARBOUR"
+
+
 def test_what_is_booked_again_is_no_new_procedure() -> None:
     partner()
     order = placed()
