@@ -467,6 +467,46 @@ def mark_sent(message: OutboundMessage) -> bool:
     return row is not None
 
 
+# Only the head of the queue is looked at, so that a backlog of one order is not read again with every turn.
+_SENT_AHEAD = """
+WITH head AS MATERIALIZED (
+    SELECT id, endpoint_id, key, stored_on FROM interfaces_outboundmessage
+    WHERE endpoint_id = %(endpoint)s AND status IN ('queued', 'sent') AND status = 'queued'
+      AND next_attempt_at <= %(at)s
+    ORDER BY id LIMIT 2 * %(most)s FOR UPDATE SKIP LOCKED
+), due AS MATERIALIZED (
+    SELECT head.id, b.content FROM head
+    JOIN interfaces_messagebody b ON b.message_id = head.id AND b.part = 'out' AND b.stored_on = head.stored_on
+    WHERE b.cuts IS NULL AND head.id = (
+        SELECT open.id FROM interfaces_outboundmessage open
+        WHERE open.endpoint_id = head.endpoint_id AND open.key = head.key
+          AND open.status IN ('queued', 'sent', 'rejected', 'held')
+        ORDER BY open.id LIMIT 1)
+    ORDER BY head.id LIMIT %(most)s
+)
+UPDATE interfaces_outboundmessage m SET status = 'sent', attempts = attempts + 1, sent_at = %(now)s FROM due
+WHERE m.id = due.id RETURNING m.*, due.content
+"""
+
+
+def mark_sent_ahead(endpoint_id: int, *, at: datetime, most: int) -> list[OutboundMessage]:
+    """Further messages of other keys, none of which waits for another, in their order; each is noted as one
+    attempt, with its bytes read. What is not sent after all must be `put_back`."""
+    values = {"endpoint": endpoint_id, "at": at, "now": timezone.now(), "most": most}
+    # RawQuerySet has no way to say that `content` is not the model's, but reads it as an annotation.
+    claimed: list[Any] = sorted(OutboundMessage.objects.raw(_SENT_AHEAD, values), key=lambda one: one.pk)
+    for message in claimed:
+        message.hold_bytes(Part.OUT, bytes(message.content))
+    return claimed
+
+
+def put_back(messages: list[OutboundMessage]) -> bool:
+    """Claimed ahead, but no byte has left: the attempt does not count."""
+    for message in messages:
+        _outcome(message, None, status=OutboundState.QUEUED, attempts=F("attempts") - 1)
+    return True
+
+
 # Each outcome belongs to one attempt: False when another sender has made a newer one since.
 
 
@@ -543,6 +583,11 @@ def answered_later(control_id: str, *, code: str, answer: bytes, text: str) -> O
     return message
 
 
+def note(message: OutboundMessage, text: str) -> None:
+    """What became known of a message later, in words."""
+    OutboundMessage.objects.filter(pk=message.pk).update(note=text[:200])
+
+
 def _change(
     message: OutboundMessage,
     *before: str,
@@ -597,6 +642,7 @@ def line_up(endpoint: Endpoint) -> None:
     Endpoint.objects.filter(pk=endpoint.pk).update(
         failures=0, down_since=None, last_answer_at=now, last_error=""
     )
+    endpoint.failures, endpoint.last_answer_at = 0, now
 
 
 def line_down(endpoint: Endpoint, *, text: str, retry_in: timedelta) -> None:

@@ -27,7 +27,7 @@ from django.utils import timezone
 from interfaces import engine
 from interfaces.hl7 import answers, profile, receiver, sequence
 from interfaces.hl7.line import Answer, Line, NoAnswer
-from interfaces.models import Endpoint, OutboundMessage
+from interfaces.models import Endpoint, OnAmbiguous, OutboundMessage
 from ris.core import faults
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,10 @@ LINGER = 60.0
 _BEAT = 2.0
 #: A sender that was stopped for so long loses its session, and with it its locks.
 _IDLE_LIMIT = "20s"
+#: Of a backlog so many messages are claimed together.
+_AHEAD = 32
+#: How long they stay claimed before the first byte. Far less than the idle limit: one that was stopped sends none.
+_AHEAD_SECONDS = 1.0
 _TRIES = 3
 
 
@@ -97,40 +101,51 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What to do next for a partner: send `message`, which is claimed when the line to it is open."""
+    """What to do next for a partner: send `messages`, which are claimed when the line to it is open."""
 
     endpoint: Endpoint
-    message: OutboundMessage | None
-    raw: bytes
+    messages: list[OutboundMessage]
     #: False when nothing may be sent now: paused, retired, or waiting after a failure.
     served: bool
+
+
+#: Writes what became of one attempt; False when it is no longer ours.
+Settle = Callable[[], bool]
 
 
 class Overtaken(Exception):
     """Another sender has taken up the message since."""
 
 
-def _turn(endpoint_id: int, opened: tuple[str, bool, str] | None, settle: Callable[[], bool] | None) -> Turn:
-    """Settle the last message and claim the next in one transaction: one commit a message."""
+@transaction.atomic
+def _settle(outcomes: list[Settle]) -> None:
+    if not all(write() for write in outcomes):
+        raise Overtaken
+
+
+def _turn(endpoint_id: int, opened: tuple[str, bool, str] | None, settle: list[Settle]) -> Turn:
+    """Settle what was sent and claim what comes next in one transaction."""
     with transaction.atomic(), engine.without_savepoints():
-        if settle is not None and not settle():
-            raise Overtaken
+        _settle(settle)
         endpoint = engine.partner(endpoint_id)
         now = timezone.now()
         if not endpoint.active or endpoint.paused or endpoint.next_attempt_at > now:
-            return Turn(endpoint, None, b"", served=False)
+            return Turn(endpoint, [], served=False)
         numbered = option(endpoint, "sequence") == "yes"
         strict = numbered or option(endpoint, "order") == "strict"
         while (message := engine.next_due(endpoint_id, at=now, strict=strict)) is not None:
             if not engine.may_send(message, endpoint):
                 continue
             if opened != place_of(endpoint):
-                return Turn(endpoint, message, b"", served=True)
+                return Turn(endpoint, [message], served=True)
             if engine.mark_sent(message):
                 if numbered:
                     sequence.number(message, endpoint)
-                return Turn(endpoint, message, message.raw, served=True)
-        return Turn(endpoint, None, b"", served=True)
+                # Where a repeat could do harm, or one message waits for the other, they go one by one.
+                alone = strict or endpoint.on_ambiguous != OnAmbiguous.RESEND
+                more = [] if alone else engine.mark_sent_ahead(endpoint_id, at=now, most=_AHEAD - 1)
+                return Turn(endpoint, [message, *more], served=True)
+        return Turn(endpoint, [], served=True)
 
 
 def place_of(endpoint: Endpoint) -> tuple[str, bool, str]:
@@ -174,7 +189,7 @@ class Delivery:
                 await self._session.run(partial(engine.leave_line, self._endpoint_id), number)
 
     async def _serve(self, number: int) -> None:
-        settle: Callable[[], bool] | None = None
+        settle: list[Settle] = []
         clock = asyncio.get_running_loop().time
         ends = clock() + self._linger
         while True:
@@ -183,14 +198,14 @@ class Delivery:
             turn = await self._session.run(
                 partial(_turn, self._endpoint_id, None if self.stopping else opened, settle), number
             )
-            settle = None
+            settle = []
             await self._hear_late(number)
             while self._replies:
                 # In another thread: what it waits for must not keep the other lines waiting.
                 await asyncio.get_running_loop().run_in_executor(None, _apply, self._replies.pop())
             if not turn.served or self.stopping:
                 return
-            if turn.message is None:
+            if not turn.messages:
                 try:
                     async with asyncio.timeout_at(ends):
                         await self.woken.wait()
@@ -200,10 +215,10 @@ class Delivery:
             if opened != place_of(turn.endpoint):
                 settle = await self._open(turn.endpoint)
             else:
-                settle = await self._send(turn.endpoint, turn.message, turn.raw)
+                settle = await self._send_all(turn, number)
             ends = clock() + self._linger
 
-    async def _open(self, endpoint: Endpoint) -> Callable[[], bool] | None:
+    async def _open(self, endpoint: Endpoint) -> list[Settle]:
         if self._line is not None:
             self._line.close()
         try:
@@ -214,10 +229,39 @@ class Delivery:
             self._line = None
             log.warning("endpoint %s: cannot connect (%s)", endpoint.pk, type(error).__name__)
             text = f"Cannot connect to {endpoint.address}: {error}"
-            return partial(_down, endpoint, text, _wait(endpoint, endpoint.failures + 1))
-        return None
+            return [partial(_down, endpoint, text, _wait(endpoint, endpoint.failures + 1))]
+        return []
 
-    async def _send(self, endpoint: Endpoint, message: OutboundMessage, raw: bytes) -> Callable[[], bool]:
+    async def _send_all(self, turn: Turn, number: int) -> list[Settle]:
+        """One after the other; returns what is still to be written of them. While one is on its way, the outcomes
+        of those before it are written, so a kill repeats one or two. What the line or the time does not allow
+        any more goes back into the queue."""
+        clock = asyncio.get_running_loop().time
+        ends = clock() + _AHEAD_SECONDS
+        outcomes: list[Settle] = []
+        writing: asyncio.Task[None] | None = None
+        try:
+            for done, message in enumerate(turn.messages):
+                usable = self._line is not None and self._line.is_usable
+                if done and (not usable or self.stopping or clock() > ends):
+                    return [*outcomes, partial(engine.put_back, turn.messages[done:])]
+                if outcomes and (writing is None or writing.done()):
+                    if writing is not None:
+                        writing.result()
+                    writing = asyncio.create_task(self._write(outcomes, number))
+                outcomes.append(await self._send(turn.endpoint, message))
+        finally:
+            if writing is not None:
+                await writing
+        return outcomes
+
+    async def _write(self, outcomes: list[Settle], number: int) -> None:
+        while outcomes:
+            now = outcomes.copy()
+            outcomes.clear()
+            await self._session.run(partial(_settle, now), number)
+
+    async def _send(self, endpoint: Endpoint, message: OutboundMessage) -> Settle:
         """One attempt; returns what is to be written of it. No transaction is open around the network."""
         assert self._line is not None, "a message is claimed for an open line"
         faults.point("after_claim")
@@ -226,7 +270,7 @@ class Delivery:
         both = option(endpoint, "acks") == "enhanced" and option(endpoint, "application_acks") == "line"
         try:
             answer = await self._line.exchange(
-                raw, message.control_id, float(endpoint.answer_timeout), until_applied=both
+                message.raw, message.control_id, float(endpoint.answer_timeout), until_applied=both
             )
         except NoAnswer as trouble:
             log.warning("endpoint %s: message %s got no answer", endpoint.pk, message.pk)
