@@ -268,6 +268,8 @@ from interfaces.models_bodies import Removal as Removal  # noqa: E402
 from interfaces.models_dicom import KeyImages as KeyImages  # noqa: E402
 from interfaces.models_dicom import ReceivedDataset as ReceivedDataset  # noqa: E402
 from interfaces.models_downtime import WriteDone as WriteDone  # noqa: E402
+from interfaces.models_twin import StationDay as StationDay  # noqa: E402
+from interfaces.models_twin import StationTwin as StationTwin  # noqa: E402
 from interfaces.models_watch import Alarm as Alarm  # noqa: E402
 from interfaces.models_watch import AlarmRule as AlarmRule  # noqa: E402
 from interfaces.models_watch import Case as Case  # noqa: E402

@@ -104,6 +104,7 @@ class AlarmRule(models.TextChoices):
     SILENCE = "silence", "Nothing has come"
     CASES = "cases", "Cases wait"
     CERTIFICATE = "certificate", "A certificate ends soon"
+    STATION = "station", "A machine is silent"
 
 
 class Alarm(models.Model):

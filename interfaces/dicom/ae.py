@@ -4,13 +4,14 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
 
 from interfaces.dicom.association import HANDSHAKE_SECONDS, Association, Request
 from interfaces.dicom.pdu import BadPDU
+from interfaces.dicom.spool import Spool
 from interfaces.dicom.stations import Peer, Stations
 from interfaces.dicom.status import PROCESSING_FAILURE, RESOURCE_LIMITATION
 from interfaces.dicom.trail import Trail
@@ -44,6 +45,8 @@ class Service:
 
     operations: Mapping[int, Operation]
     data_set_cap: int = 0
+    #: Operations that are kept on disk while the database is away, each with what refuses it without the record.
+    kept: Mapping[int, Callable[[Request], None]] = field(default_factory=dict)
     #: We are the SCU and the peer provides: it proposes itself as SCP and tells us of events (PS3.7 D.3.3.4).
     as_scu: bool = False
     #: Statuses for a data set over the cap, and for an error of ours.
@@ -63,7 +66,9 @@ class ApplicationEntity:
         self.implementation_uid = _IMPLEMENTATION if root == "2.25" else f"{root}.1"
         self.implementation_name = "LIGHTBOX_1"
         self.stations = stations
+        self.spool = spool
         self._trail = trail
+        self.twins = trail.twins
         self._strangers: dict[Peer, float] = {}
         self._connections: set[Association] = set()
         self._per_address: dict[str, int] = {}

@@ -10,7 +10,7 @@ import socket
 import traceback
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from interfaces.dicom import dimse, pdu
 from interfaces.dicom.dimse import Command
@@ -60,12 +60,27 @@ class Context:
     explicit: bool
 
 
+class Asker(Protocol):
+    """Who asked for an operation, as far as the operation needs to know."""
+
+    @property
+    def caller(self) -> Caller | None: ...
+
+    @property
+    def peer_address(self) -> str: ...
+
+    @property
+    def peer_max_pdu(self) -> int: ...
+
+    async def send(self, data: bytes) -> None: ...
+
+
 class Request:
     """One DIMSE operation asked of us, and the way to answer it."""
 
     __slots__ = ("assoc", "cancelled", "command", "context", "data_set", "oversize")
 
-    def __init__(self, assoc: "Association", context: Context, command: Command) -> None:
+    def __init__(self, assoc: Asker, context: Context, command: Command) -> None:
         self.assoc = assoc
         self.context = context
         self.command = command
@@ -326,6 +341,7 @@ class Association(asyncio.Protocol):
             self.peer_address,
         )
         self._end(pdu.associate_reject(result, source, reason))
+        self.ae.twins.refused(request, self.peer_address, why)
 
     def _accept(self, request: pdu.AssociateRequest, caller: Caller) -> None:
         self.caller = caller
@@ -369,6 +385,10 @@ class Association(asyncio.Protocol):
                 extended=extended,
             )
         )
+        self.ae.twins.associated(
+            request, self.peer_address, tls=self.secured,
+            accepted=frozenset(one.sop_class for one in self._contexts.values()),
+        )  # fmt: skip
         self._rest()
 
     # Messages
@@ -452,6 +472,7 @@ class Association(asyncio.Protocol):
         try:
             try:
                 await self._perform(request)
+                self._seen(request)
             except Refused as refusal:
                 await request.send(
                     request.head(
@@ -467,6 +488,13 @@ class Association(asyncio.Protocol):
         finally:
             self.ae.release(len(request.data_set))
             self._start_next()
+
+    def _seen(self, request: Request) -> None:
+        title = self.caller.ae_title if self.caller else ""
+        if request.command.field == dimse.C_ECHO_RQ:
+            self.ae.twins.echoed(title, self.peer_address)
+        elif request.command.field in (dimse.N_CREATE_RQ, dimse.N_SET_RQ):
+            self.ae.twins.reported(title, self.peer_address)
 
     def _refuse_unforeseen(self, request: Request) -> None:
         if not self._closing:
@@ -488,7 +516,11 @@ class Association(asyncio.Protocol):
             raise Refused(UNRECOGNIZED_OPERATION, "This SOP class has no such operation here.")
         if request.oversize:
             raise Refused(service.too_large, f"Data set is over {service.data_set_cap} bytes.")
-        await operation(request)
+        check = service.kept.get(command.field)
+        if check is not None:
+            await self.ae.spool.perform(operation, request, check)
+        else:
+            await operation(request)
 
 
 _TRANSFER_SYNTAXES = {IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN}

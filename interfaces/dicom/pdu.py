@@ -45,6 +45,9 @@ class AssociateRequest:
     roles: dict[str, tuple[bool, bool]] = field(default_factory=dict)
     #: SOP class extended negotiation, application information by SOP class (PS3.7 D.3.3.5).
     extended: dict[str, bytes] = field(default_factory=dict)
+    #: The peer's software (PS3.7 D.3.3.2), which no answer depends on.
+    implementation_uid: str = ""
+    implementation_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,11 @@ def _read_user_information(request: AssociateRequest, body: bytes, start: int, e
         elif kind == 0x56:
             sop_class, information = _counted_uid(value)
             request.extended[sop_class] = information
-        # 0x52, 0x55 name the peer's software; 0x53 asks for a window of asynchronous operations and
+        elif kind == 0x52:
+            request.implementation_uid = _uid(value)
+        elif kind == 0x55:
+            request.implementation_name = _uid(value).strip()
+        # 0x53 asks for a window of asynchronous operations and
         # 0x58 offers an identity: not answering means the default, one operation and no identity.
 
 

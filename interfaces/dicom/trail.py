@@ -9,6 +9,8 @@ from typing import Any
 
 from interfaces.dicom.association import log_failure
 from interfaces.dicom.database import Database
+from interfaces.dicom.twin_actions import learn
+from interfaces.dicom.twins import Twins
 from ris.accounts.models import system_user
 from ris.audit.trail import Access, record_accesses
 
@@ -29,6 +31,8 @@ class Trail:
         self._notes: deque[Access] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
+        #: What the machines show of themselves, written on the same way.
+        self.twins = Twins()
 
     def start(self) -> None:
         self._writer = asyncio.get_running_loop().create_task(self._write_on())
@@ -54,6 +58,8 @@ class Trail:
             await self._database.write(partial(_write, batch))
             for _ in batch:
                 self._notes.popleft()
+        if news := self.twins.due(all_of_it=self._ending.is_set()):
+            await self._database.write(partial(learn, news))
 
     async def close(self) -> None:
         """Write what is left."""
