@@ -8,6 +8,7 @@ urlpatterns = [
     path("", include("ris.desk.urls")),
     path("", include("ris.patients.urls")),
     path("", include("ris.orders.urls")),
+    path("", include("ris.safety.urls")),
     path("", include("scheduling.urls")),
     path("", include("ris.exams.urls")),
     path("", include("ris.reporting.urls")),

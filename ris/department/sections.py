@@ -19,6 +19,8 @@ _SECTIONS = (
     ("/admin/stations", "Stations", "department.view"),
     ("/admin/catalogue", "Catalogue", "department.view"),
     ("/admin/templates", "Report templates", "department.view"),
+    ("/admin/questionnaires", "Safety questions", "safety.change"),
+    ("/admin/safety-rules", "Safety rules", "safety.change"),
     ("/admin/practitioners", "Practitioners", "department.view"),
     ("/admin/facilities", "Facilities", "department.view"),
     ("/radar/rules", "Deadlines", "department.view"),

@@ -18,6 +18,7 @@ from ris.desk.radar import waiting_for
 from ris.orders.models import Order
 from ris.orders.states import OrderStatus
 from ris.reporting.worklists import unread
+from ris.safety.worklists import waiting_count
 
 #: Path, word, icon, key chord.
 RAIL = (
@@ -27,6 +28,7 @@ RAIL = (
     ("/orders", "Orders", "inbox", "g o"),
     ("/rooms", "Exams", "scan", "g e"),
     ("/reading", "Reading", "read", "g r"),
+    ("/safety", "Safety", "shield", "g y"),
     ("/billing/charges", "Billing", "coin", "g c"),
     ("/interfaces", "Interfaces", "plug", "g i"),
     ("/admin", "Admin", "gear", "g a"),
@@ -35,6 +37,7 @@ RAIL = (
 WAITING: dict[str, tuple[str, Callable[[], int]]] = {
     "/orders": ("appointment.book", lambda: Order.objects.filter(status=OrderStatus.REQUESTED).count()),
     "/reading": ("report.write", lambda: unread().count()),
+    "/safety": ("safety.clear", waiting_count),
 }
 #: The same where it depends on who looks: on their roles.
 WAITING_FOR: dict[str, Callable[[User], int]] = {"/radar": waiting_for}

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from ris.core.errors import BadValue, MissingData
+from ris.core.formats import today
 from ris.orders.models import Order
 from ris.safety.models import Question, Questionnaire, Statement
 from ris.safety.passport import asked_of, may_be_pregnant
@@ -80,8 +81,6 @@ def cleaned(
     questionnaire: Questionnaire, given: Mapping[str, Mapping[str, str]], order: Order, *, whole: bool
 ) -> dict[str, dict[str, str]]:
     """The answers as they are kept. Raises BadValue or MissingData, naming the question."""
-    from ris.core.formats import today
-
     kept: dict[str, dict[str, str]] = {}
     for question in questions_for(questionnaire, order, today()):
         code = question["code"]

@@ -589,17 +589,18 @@ def _cleared(
 # ---- reading
 
 
+def age_on(day: date, birth_date: str) -> int | None:
+    """In years; of a partial birth date only the year counts."""
+    if len(birth_date) < 4:
+        return None
+    age = day.year - int(birth_date[:4])
+    return age - (len(birth_date) == 10 and f"{day:%m-%d}" < birth_date[5:])
+
+
 def asked_of(order: Order, day: date) -> Asked:
     kinds = [one.procedure_type for one in order.procedures.all() if one.procedure_type]
     parts = tuple(Part(kind.modality, kind.body_part, kind.contrast, kind.name) for kind in kinds)
-    born = order.patient.birth_date
-    age = None
-    if len(born) >= 4:
-        parsed = order.patient.birth_day
-        age = day.year - int(born[:4])
-        if parsed and (day.month, day.day) < (parsed.month, parsed.day):
-            age -= 1
-    return Asked(parts, age, order.patient.sex)
+    return Asked(parts, age_on(day, order.patient.birth_date), order.patient.sex)
 
 
 def applies(questionnaire: Questionnaire, asked: Asked, rules: Mapping[str, Rule]) -> bool:

@@ -16,6 +16,7 @@ from ris.exams.states import DISCONTINUATION_REASONS, WRONG_ENTRY, ExamStatus
 from ris.orders import actions as orders
 from ris.orders.models import Order, RequestedProcedure
 from ris.orders.states import OrderStatus
+from ris.safety.passport import refuse_if_stopped
 from scheduling import actions as scheduling
 from scheduling.states import LIVE, StepStatus
 
@@ -32,7 +33,7 @@ def start_exam(
     """Begin the exams of an order by hand; one for each of its procedures.
 
     The order may be planned or not (a walk-in needs `room`). Raises IllegalTransition once it has ended,
-    MissingData while a code is unknown.
+    MissingData while a code is unknown, `ris.safety.passport.Stopped` while a hard stop stands.
     """
     require(by, "exam.perform")
     order = orders.locked(order)
@@ -41,6 +42,7 @@ def start_exam(
     procedures = list(order.procedures.select_related("procedure_type"))
     if any(one.procedure_type is None for one in procedures):
         raise MissingData("The exam code of this order is not known yet. Match it first.")
+    refuse_if_stopped(order, by=by, at=at)
     return begin(
         order, procedures, by=by, room=room, station_ae_title=station_ae_title, at=at or timezone.now()
     )
