@@ -6,7 +6,7 @@ the fact's own, and the rest the record as it now stands.
 
 from interfaces import solving as solving
 from interfaces.hl7.held import apply_waiting_merges
-from interfaces.telling import charges, orders, patients, results, schedule
+from interfaces.telling import charges, objects, orders, patients, results, schedule
 from ris.events.models import Event
 from ris.events.outbox import subscriber
 from ris.patients.models import Patient
@@ -21,6 +21,12 @@ def tell(event: Event) -> None:
     for group in _GROUPS:
         if event.kind in group.KINDS:
             group.tell(event)
+
+
+@subscriber("interfaces.archive", *objects.KINDS)
+def tell_archive(event: Event) -> None:
+    """Objects go to others than messages do, so they need not wait for each other."""
+    objects.tell(event)
 
 
 @subscriber(

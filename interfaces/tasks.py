@@ -1,14 +1,17 @@
 """Celery's doors: each wakes a loop over rows. Arguments are ids; losing any of these calls loses nothing."""
 
+import sys
+from collections.abc import Iterable
 from datetime import timedelta
 
 from celery import shared_task
 from celery.signals import worker_process_shutdown, worker_shutdown
 from django.utils import timezone
 
-from interfaces import alarms, retention
+from interfaces import alarms, engine, retention
 from interfaces.hl7 import receiver
 from interfaces.hl7.sender import sender
+from interfaces.models import Endpoint, Protocol
 from interfaces.telling import numbering
 
 #: A message stored longer ago than this and still not applied lost its listener.
@@ -18,13 +21,28 @@ STRANDED_AFTER = timedelta(seconds=15)
 @shared_task(name="interfaces.tasks.deliver")
 def deliver(endpoint_id: int) -> None:
     """Have this worker's sender look at an endpoint's queue; a silent partner holds no worker."""
-    sender.wake(endpoint_id)
+    if Endpoint.objects.filter(pk=endpoint_id, protocol__in=_ARCHIVES).exists():
+        _wake_couriers([endpoint_id])
+    else:
+        sender.wake(endpoint_id)
+
+
+_ARCHIVES = (Protocol.DICOM, Protocol.DICOMWEB)
+
+
+def _wake_couriers(endpoints: Iterable[int]) -> None:
+    for endpoint_id in endpoints:
+        # Loaded here: a department without an archive needs no DICOM library in its workers.
+        from interfaces.dicom.queue import couriers
+
+        couriers.wake(endpoint_id)
 
 
 @shared_task(name="interfaces.tasks.sweep")
 def sweep() -> None:
     """Find what lost wake-ups and killed processes left. The sender looks for due queues by itself once it runs."""
     sender.wake()
+    _wake_couriers(engine.endpoints_with_due_messages(*_ARCHIVES, at=timezone.now()))
     receiver.recover(older_than=STRANDED_AFTER)
 
 
@@ -38,6 +56,8 @@ def retain() -> None:
 @worker_process_shutdown.connect
 def _finish(**_: object) -> None:
     sender.stop()
+    if "interfaces.dicom.queue" in sys.modules:
+        sys.modules["interfaces.dicom.queue"].couriers.stop()
 
 
 @shared_task(name="interfaces.tasks.watch")

@@ -138,6 +138,29 @@ SECTIONS: dict[str, dict[str, Choice]] = {
         "digest": Choice("send the seal of the signed text (SHA-256) in an OBX", ("yes", "no"), "no"),
         "result_needs_placer": Choice("keep results until the placer has numbered the order", ("yes", "no"), "no"),
     },
+    "Archive (DICOM and DICOMweb)": {
+        "objects": Choice("reports as Basic Text SR, as Encapsulated PDF, or as both", ("sr", "pdf", "both"), "sr"),
+        "preliminary_objects": Choice("send preliminary reports too, unverified", ("yes", "no"), "no"),
+        "rejection_notes": Choice(
+            "of a withdrawn report send a note that rejects its objects (RAD-66), or leave them to a person",
+            ("yes", "no"), "yes",
+        ),
+        "commitment": Choice("ask the archive's word that it keeps what was stored (C-STORE only)", ("yes", "no"), "no"),
+        "ask_images": Choice(
+            "ask it which images of recent exams it has (RAD-11: C-FIND or QIDO-RS)", ("yes", "no"), "no"
+        ),
+        "priors": Choice("list its studies of a patient on the exam and reading pages", ("yes", "no"), "no"),
+        "viewer": Choice(
+            "address of its viewer, with {study_uid}, {accession}, {patient_id} or {issuer}; as IHE IID: "
+            "https://viewer/IHEInvokeImageDisplay?requestType=STUDY&studyUID={study_uid}",
+            (), "", r"https?://[^\s]{1,240}",
+        ),
+        "viewer_facility": Choice("code of the facility whose exams its viewer shows; all when empty"),
+        "secret": Choice(
+            "DICOMweb: environment variable with user:password or a bearer token (or, with _FILE behind its name, a file)",
+            (), "", r"RIS_PARTNER_[A-Z0-9_]{1,40}",
+        ),
+    },
     "Appointments": {
         "siu_overbook": Choice(
             "an outside scheduler's time (SIU) that is taken or outside opening hours: refuse it, or overbook",

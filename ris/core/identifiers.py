@@ -12,8 +12,19 @@ def new_uid() -> str:
     Under `RIS_UID_ROOT`; with the root 2.25 the whole 128 bits of a random UUID follow it. A longer
     root leaves room for fewer digits, never for fewer than 80 bits.
     """
+    return _uid(uuid.uuid4().int)
+
+
+def uid_of(name: str) -> str:
+    """The UID of the thing called so: always the same one, so that what is made twice is one thing."""
+    return _uid(uuid.uuid5(_THINGS, name).int)
+
+
+_THINGS = uuid.UUID("6f3ad1f4-9a0d-5b0e-8f6b-5d0f5c6a7a11")
+
+
+def _uid(number: int) -> str:
     root = settings.RIS_UID_ROOT
-    number = uuid.uuid4().int
     if root != "2.25":
         number %= 10 ** min(38, 64 - len(root) - 1)
     return f"{root}.{number}"
