@@ -1,4 +1,4 @@
-"""Modality Performed Procedure Step: N-CREATE and N-SET (PS3.4 F.7.2, RAD-6 and RAD-7).
+"""Modality Performed Procedure Step: N-CREATE and N-SET (PS3.4 F.7.2, RAD-6 and RAD-7), and N-GET (F.8.2).
 
 The bytes are stored before they are read. What the record cannot place is accepted and left to a person:
 acquisition data is never refused for what it says, only for breaking the SOP class.
@@ -6,13 +6,16 @@ acquisition data is never refused for what it says, only for breaking the SOP cl
 
 import logging
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import partial
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.db import transaction
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import Dataset
+from pynetdicom.dsutils import encode
 
 from interfaces.dicom.association import Request
 from interfaces.dicom.charsets import UnknownCharacterSet
@@ -25,6 +28,7 @@ from interfaces.dicom.elements import (
     read,
 )
 from interfaces.dicom.jsonmodel import JsonModel, json_model
+from interfaces.dicom.queue import forward_step
 from interfaces.dicom.status import (
     DUPLICATE_INSTANCE,
     INVALID_ATTRIBUTE_VALUE,
@@ -34,6 +38,7 @@ from interfaces.dicom.status import (
     MISSING_ATTRIBUTE_VALUE,
     NO_SUCH_ATTRIBUTE,
     NO_SUCH_INSTANCE,
+    OPTIONAL_NOT_SUPPORTED,
     PROCESSING_FAILURE,
     SUCCESS,
     Refused,
@@ -51,6 +56,7 @@ from ris.exams.models import PerformedProcedureStep
 log = logging.getLogger("lightbox.dicom")
 
 SOP_CLASS = "1.2.840.10008.3.1.2.3.3"
+RETRIEVE_SOP_CLASS = "1.2.840.10008.3.1.2.3.4"
 DATA_SET_CAP = 16_777_216
 
 IN_PROGRESS, COMPLETED, DISCONTINUED = "IN PROGRESS", "COMPLETED", "DISCONTINUED"
@@ -60,7 +66,7 @@ _ACCESSION_NUMBER = 0x00080050
 _REQUESTED_PROCEDURE_ID = 0x00401001
 _STEP_ID = 0x00400009
 _MODALITY = 0x00080060
-_PATIENT_NAME, _PATIENT_ID = 0x00100010, 0x00100020
+_PATIENT_NAME, _PATIENT_ID, _ISSUER, _BIRTH_DATE = 0x00100010, 0x00100020, 0x00100021, 0x00100030
 _TIMEZONE_OFFSET = 0x00080201
 _STATION_AE_TITLE = 0x00400241
 _START_DATE, _START_TIME = 0x00400244, 0x00400245
@@ -74,7 +80,6 @@ _CODE_VALUE = 0x00080100
 _SERIES = 0x00400340
 _PROTOCOL_NAME = 0x00181030
 _SERIES_INSTANCE_UID = 0x0020000E
-_IMAGES, _NON_IMAGES = 0x00081140, 0x00400220
 
 #: Type 1 in an N-CREATE (PS3.4 table F.7.2-1).
 NEEDED = (
@@ -102,6 +107,17 @@ class PerformedSteps:
     async def set(self, request: Request) -> None:
         await self._take(request, "N-SET", request.command.sop_instance)
 
+    async def get(self, request: Request) -> None:
+        """What was said of a step so far; without an Attribute Identifier List all of it."""
+        uid, tags = request.command.sop_instance, request.command.tags
+        model = await self._database.write(partial(_known, request, uid))
+        wanted = {key: one for key, one in model.items() if not tags or int(key, 16) in tags}
+        unknown = tuple(tag for tag in tags if f"{tag:08X}" not in model)
+        head = request.head(
+            OPTIONAL_NOT_SUPPORTED if unknown else SUCCESS, with_data_set=True, sop_instance=uid, tags=unknown
+        )
+        await request.send(head + request.answer(_encoded(wanted, explicit=request.context.explicit)))
+
     async def _take(self, request: Request, operation: str, uid: str) -> None:
         if not re.fullmatch(r"[0-9.]{1,64}", uid):
             raise Refused(INVALID_OBJECT_INSTANCE, "The SOP Instance UID is no UID.")
@@ -121,9 +137,13 @@ def _keep(request: Request, operation: str, uid: str) -> None:
         operation=operation,
         sop_class_uid=SOP_CLASS,
         sop_instance_uid=uid,
-        transfer_syntax_uid=EXPLICIT_LITTLE_ENDIAN if request.context.explicit else IMPLICIT_LITTLE_ENDIAN,
+        transfer_syntax_uid=_transfer_syntax(request),
         raw=request.data_set,
     )
+
+
+def _transfer_syntax(request: Request) -> str:
+    return EXPLICIT_LITTLE_ENDIAN if request.context.explicit else IMPLICIT_LITTLE_ENDIAN
 
 
 def _apply(request: Request, operation: str, uid: str) -> None:
@@ -131,10 +151,12 @@ def _apply(request: Request, operation: str, uid: str) -> None:
     with working_for(f"{_caller(request)} {request.assoc.peer_address}"):
         try:
             said = _read(request)
-            if operation == "N-CREATE":
-                _create(said, uid)
-            else:
-                _set(said, uid)
+            with transaction.atomic():
+                if operation == "N-CREATE":
+                    _create(said, uid)
+                else:
+                    _set(said, uid)
+                forward_step(operation, SOP_CLASS, uid, _transfer_syntax(request), request.data_set)
         except Refused as refusal:
             record_access(
                 system_user("dicom"), "performed_step.refused", subject=f"mpps:{uid}"[:120], outcome="refused",
@@ -186,6 +208,23 @@ def _read(request: Request) -> _Said:
         ) from None
 
 
+def check_creation(request: Request) -> None:
+    """What refuses an N-CREATE without a look at the record: while there is none."""
+    _check_uid(request)
+    _check_created(_read(request))
+
+
+def check_change(request: Request) -> None:
+    """The same of an N-SET."""
+    _check_uid(request)
+    _status_set(_read(request))
+
+
+def _check_uid(request: Request) -> None:
+    if not re.fullmatch(r"[0-9.]{1,64}", request.command.sop_instance):
+        raise Refused(INVALID_OBJECT_INSTANCE, "The SOP Instance UID is no UID.")
+
+
 # N-CREATE
 
 
@@ -210,7 +249,9 @@ def _create(said: _Said, uid: str) -> None:
         ),
         performed_step_id=said.text(_PERFORMED_STEP_ID),
         patient_id=said.text(_PATIENT_ID),
+        patient_id_issuer=said.text(_ISSUER),
         patient_name=said.text(_PATIENT_NAME),
+        birth_date=_day(said.text(_BIRTH_DATE)),
         attributes=said.model,
     )
     try:
@@ -235,25 +276,39 @@ def _check_created(said: _Said) -> None:
         raise Refused(INVALID_ATTRIBUTE_VALUE, "A step is created IN PROGRESS.", tags=(_STATUS,))
 
 
+def _day(text: str) -> date | None:
+    """A birth date that is one; modalities write what they were told."""
+    try:
+        return datetime.strptime(text.replace(".", ""), "%Y%m%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        return None
+
+
 # N-SET
 
+_VERBS = {
+    IN_PROGRESS: exams.update_performed_step,
+    COMPLETED: exams.complete_performed_step,
+    DISCONTINUED: exams.discontinue_performed_step,
+}
 
-def _set(said: _Said, uid: str) -> None:
-    status = said.text(_STATUS) if said.has(_STATUS) else IN_PROGRESS
+
+def _status_set(said: _Said) -> str:
     not_allowed = tuple(sorted(ONLY_CREATED & said.data_set.keys()))
     if not_allowed:
         raise Refused(NO_SUCH_ATTRIBUTE, "An attribute of the creation cannot be set.", tags=not_allowed)
-    if status not in {IN_PROGRESS, COMPLETED, DISCONTINUED}:
+    status = said.text(_STATUS) if said.has(_STATUS) else IN_PROGRESS
+    if status not in _VERBS:
         raise Refused(
             INVALID_ATTRIBUTE_VALUE, "Status is IN PROGRESS, COMPLETED or DISCONTINUED.", tags=(_STATUS,)
         )
-    verb = {
-        IN_PROGRESS: exams.update_performed_step,
-        COMPLETED: exams.complete_performed_step,
-        DISCONTINUED: exams.discontinue_performed_step,
-    }[status]
+    return status
+
+
+def _set(said: _Said, uid: str) -> None:
+    status = _status_set(said)
     try:
-        verb(uid, _change(said, uid, status), by=system_user("dicom"))
+        _VERBS[status](uid, _change(said, uid, status), by=system_user("dicom"))
     except NotFound:
         raise Refused(NO_SUCH_INSTANCE, "No such performed procedure step.") from None
     except IllegalTransition:
@@ -267,43 +322,78 @@ def _set(said: _Said, uid: str) -> None:
 
 
 def _change(said: _Said, uid: str, status: str) -> PerformedChange:
-    stored = (
-        PerformedProcedureStep.objects.filter(sop_instance_uid=uid)
-        .values_list("attributes", flat=True)
-        .first()
-    )
-    known: JsonModel = {**(stored or {}), **said.model}
-    series = known.get(f"{_SERIES:08X}", {}).get("Value", [])
-    if status == COMPLETED:
-        _report_defects(known, series, uid)
+    step = PerformedProcedureStep.objects.filter(sop_instance_uid=uid).first()
+    known: JsonModel = {**(step.attributes if step else {}), **said.model}
     reasons = known.get(f"{_DISCONTINUATION:08X}", {}).get("Value", [])
+    station = _text(known, _STATION_AE_TITLE)
     return PerformedChange(
         attributes=said.model,
-        ended_at=_moment(said, _END_DATE, _END_TIME, _zone(said, _text(known, _STATION_AE_TITLE))),
-        series_count=len(series) if series else None,
-        image_count=sum(_count(one, _IMAGES) + _count(one, _NON_IMAGES) for one in series)
-        if series
-        else None,
+        ended_at=_moment(said, _END_DATE, _END_TIME, _zone(said, station)),
         discontinuation_code=_text(reasons[0], _CODE_VALUE) if reasons else "",
         comment=said.text(_COMMENTS),
+        defects=_defects(said, known, step, status) if step and not step.flow.is_final(step.status) else (),
     )
 
 
-def _count(series: JsonModel, tag: int) -> int:
-    return len(series.get(f"{tag:08X}", {}).get("Value", []))
+def _defects(said: _Said, known: JsonModel, step: PerformedProcedureStep, status: str) -> tuple[str, ...]:
+    """What this N-SET does against PS3.4 table F.7.2-1: set what was never created, end without what an end holds.
+
+    A station of ours is taken at its word unless it is set to be strict; the defect is noted either way.
+    """
+    strict = Station.objects.filter(ae_title=step.station_ae_title, strict_steps=True).exists()
+    new = tuple(sorted(tag for tag in said.data_set if f"{tag:08X}" not in step.attributes and tag >> 16 > 8))
+    missing = _missing(known, status)
+    if strict and new:
+        raise Refused(NO_SUCH_ATTRIBUTE, "An attribute was not created and cannot be set.", tags=new)
+    if strict and missing:
+        raise Refused(MISSING_ATTRIBUTE_VALUE, "A final state needs these.", tags=missing)
+    if missing:
+        log.warning(
+            "performed step %s is %s without %s",
+            step.sop_instance_uid, status.lower(), ", ".join(f"{tag:08X}" for tag in missing),
+        )  # fmt: skip
+    return tuple(keyword_for_tag(tag) or f"{tag:08X}" for tag in {*new, *missing})
 
 
-def _report_defects(known: JsonModel, series: Iterable[JsonModel], uid: str) -> None:
-    """What a final state must hold (PS3.4 table F.7.2-1) and this modality left out: accepted, but told."""
-    defects = [f"{tag:08X}" for tag in (_END_DATE, _END_TIME) if not _text(known, tag)]
-    defects += [f"{_SERIES:08X}"] * (not series)
-    defects += [
-        f"{tag:08X}"
-        for tag in (_PROTOCOL_NAME, _SERIES_INSTANCE_UID)
-        if any(not _text(one, tag) for one in series)
+def _missing(known: JsonModel, status: str) -> tuple[int, ...]:
+    """What a final state must hold and does not; without images there is something to name only when it completes."""
+    if status == IN_PROGRESS:
+        return ()
+    series: list[JsonModel] = known.get(f"{_SERIES:08X}", {}).get("Value", [])
+    missing = [tag for tag in (_END_DATE, _END_TIME) if not _text(known, tag)]
+    missing += [_SERIES] * (not series and status == COMPLETED)
+    missing += [
+        tag for tag in (_PROTOCOL_NAME, _SERIES_INSTANCE_UID) if any(not _text(one, tag) for one in series)
     ]
-    if defects:
-        log.warning("performed step %s is completed without %s", uid, ", ".join(defects))
+    return tuple(missing)
+
+
+# N-GET
+
+_WORDS = {"in_progress": IN_PROGRESS, "completed": COMPLETED, "discontinued": DISCONTINUED}
+
+
+def _known(request: Request, uid: str) -> JsonModel:
+    step = PerformedProcedureStep.objects.filter(sop_instance_uid=uid).first()
+    with working_for(f"{_caller(request)} {request.assoc.peer_address}"):
+        record_access(
+            system_user("dicom"), "performed_step.view", subject=f"mpps:{uid}"[:120],
+            outcome="ok" if step else "refused",
+        )  # fmt: skip
+    if step is None:
+        raise Refused(NO_SUCH_INSTANCE, "No such performed procedure step.")
+    # A person may have ended it where the modality never did.
+    status = {"vr": "CS", "Value": [_WORDS[step.status]]}
+    return {**step.attributes, f"{_STATUS:08X}": status}
+
+
+def _encoded(model: JsonModel, *, explicit: bool) -> bytes:
+    data_set = Dataset.from_json(model)
+    data_set.SpecificCharacterSet = "ISO_IR 192"
+    encoded = encode(data_set, is_implicit_vr=not explicit, is_little_endian=True)
+    if encoded is None:
+        raise Refused(PROCESSING_FAILURE, "What was said cannot be written.")
+    return encoded
 
 
 # Times

@@ -1,6 +1,8 @@
 """DIMSE status codes we answer with (PS3.7 annex C, PS3.4 K.4.1.1.4 and F.7.2), and the refusal with one."""
 
 SUCCESS = 0x0000
+#: Warning of an N-GET: some requested attributes are not known (PS3.4 F.8.2.1.3).
+OPTIONAL_NOT_SUPPORTED = 0x0001
 PENDING = 0xFF00
 #: Matches continue, but an optional key was not supported for existence or matching.
 PENDING_KEY_UNSUPPORTED = 0xFF01

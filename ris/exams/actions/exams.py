@@ -1,6 +1,6 @@
 """Doing by hand: starting, completing and stopping exams."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from django.db import transaction
@@ -44,23 +44,29 @@ def start_exam(
         raise MissingData("The exam code of this order is not known yet. Match it first.")
     refuse_if_stopped(order, by=by, at=at)
     return begin(
-        order, procedures, by=by, room=room, station_ae_title=station_ae_title, at=at or timezone.now()
-    )
+        order, procedures, by=by, room=room, station_ae_title=station_ae_title, at=at or timezone.now(),
+        technologist=_technologist(by),
+    )  # fmt: skip
+
+
+def _technologist(by: User) -> User | None:
+    return None if Role.SYSTEM in by.roles else by
 
 
 def begin(
     order: Order, procedures: Iterable[RequestedProcedure], *, by: User, room: Room | None, station_ae_title: str,
-    at: datetime,
+    at: datetime, only: Collection[int] | None = None, technologist: User | None = None,
 ) -> list[Exam]:  # fmt: skip
+    """`only` are the scheduled steps a modality has begun; of an order begun by hand it is all of them."""
     planned = order.appointments.select_related("room").filter(status__in=LIVE).first()
     where = room or (planned.room if planned else None)
     orders.mark_in_progress(order, at=at)
-    scheduling.start_steps(order, at=at)
+    scheduling.start_steps(order, only=only, at=at)
     exams = []
     for procedure in procedures:
         exam = Exam.objects.create(
             order=order, procedure=procedure, room=where, station_ae_title=station_ae_title, started_at=at,
-            status_at=at, technologist=None if Role.SYSTEM in by.roles else by,
+            status_at=at, technologist=technologist,
         )  # fmt: skip
         record(
             "exam.started", order.subject, by=by, patient=order.patient_id, order=order.pk, exam=exam.pk,
@@ -89,6 +95,7 @@ def complete_exam(
     """The images are made; the exam goes to the reading list. Steps a modality left open stay as it left them."""
     require(by, "exam.perform")
     exam, order = locked(exam)
+    exam.technologist = exam.technologist or _technologist(by)
     finish(exam, order, ExamStatus.COMPLETED, by=by, comment=comment, at=at or timezone.now(),
             series_count=series_count, image_count=image_count)  # fmt: skip
     return exam
@@ -107,6 +114,7 @@ def discontinue_exam(
         return withdraw(exam, order, by=by, at=at or timezone.now())
     exam.discontinuation_code = code
     exam.discontinuation_reason = DISCONTINUATION_REASONS[code]
+    exam.technologist = exam.technologist or _technologist(by)
     finish(exam, order, ExamStatus.DISCONTINUED, by=by, comment=comment, at=at or timezone.now())
     return exam
 
@@ -139,8 +147,6 @@ def finish(
     exam.comment = comment.strip()[:400] or exam.comment
     exam.series_count = series_count if series_count is not None else exam.series_count
     exam.image_count = image_count if image_count is not None else exam.image_count
-    if exam.technologist is None and Role.SYSTEM not in by.roles:
-        exam.technologist = by
     exam.save(update_fields=["ended_at", "comment", "series_count", "image_count", "technologist",
                              "discontinuation_code", "discontinuation_reason"])  # fmt: skip
     exam.move(to, at=at)
@@ -152,20 +158,26 @@ def finish(
 
 
 def _settle(order: Order, *, by: User, at: datetime) -> None:
-    """The order follows its exams: performed when all have ended and one is complete, else discontinued."""
-    ended = list(order.exams.exclude(status=ExamStatus.ENTERED_IN_ERROR))
+    """The order follows its exams: performed when all have ended and one is complete; else it comes back or ends."""
+    ended = list(order.exams.exclude(status=ExamStatus.ENTERED_IN_ERROR).order_by("pk"))
     if any(exam.status == ExamStatus.IN_PROGRESS for exam in ended):
         return
     if any(exam.status == ExamStatus.COMPLETED for exam in ended):
         scheduling.end_steps(order, StepStatus.COMPLETED, at=at)
         orders.mark_performed(order, at=at)
         return
+    if ended[-1].discontinuation_code in order.facility.comes_back_after:
+        planned = scheduling.reopen_steps(order, at=at)
+        orders.mark_not_started(order, scheduled=planned, at=at)
+        record("order.comes_back", order.subject, by=by, patient=order.patient_id, order=order.pk)
+        return
     scheduling.end_steps(order, StepStatus.DISCONTINUED, at=at)
-    orders.mark_discontinued(order, reason=ended[0].discontinuation_reason, at=at)
+    orders.mark_discontinued(order, reason=ended[-1].discontinuation_reason, at=at)
     record("order.discontinued", order.subject, by=by, patient=order.patient_id, order=order.pk)
 
 
 def withdraw(exam: Exam, order: Order, *, by: User, at: datetime) -> Exam:
+    """It was never this exam. The order goes back where it stood before it began."""
     exam.ended_at = at
     exam.discontinuation_code = WRONG_ENTRY
     exam.discontinuation_reason = DISCONTINUATION_REASONS[WRONG_ENTRY]

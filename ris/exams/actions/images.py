@@ -18,7 +18,13 @@ from ris.exams.states import ExamStatus
 from ris.orders.models import RequestedProcedure
 
 #: What the archive says of the patient and the order, and how much of it is kept.
-_SAID = {"retrieve_ae_title": 16, "accession_number": 64, "patient_id": 64, "patient_name": 200, "modality": 16}
+_SAID = {
+    "retrieve_ae_title": 16,
+    "accession_number": 64,
+    "patient_id": 64,
+    "patient_name": 200,
+    "modality": 16,
+}
 _NO_ORDER = "The archive holds it, and no order is known for it."
 
 
@@ -144,6 +150,17 @@ def missing_of(images: StudyImages) -> int | None:
     held = images.instances
     named = _named(PerformedProcedureStep.objects.filter(study_instance_uid=images.study_instance_uid))
     return len(named - held) if named and held else None
+
+
+def compare_images(study_instance_uid: str) -> None:
+    """The modality has named its instances: set them against what the archive holds."""
+    images = StudyImages.objects.filter(study_instance_uid=study_instance_uid).first()
+    if images is None:
+        return
+    missing = missing_of(images)
+    if missing != images.missing:
+        images.missing = missing
+        images.save(update_fields=["missing"])
 
 
 def _record_noted(images: StudyImages, *, by: User) -> None:

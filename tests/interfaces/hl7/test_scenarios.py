@@ -24,7 +24,7 @@ from ris.accounts.models import system_user
 from ris.events.outbox import relay_all
 from ris.exams import actions as exams
 from ris.exams.actions import NewPerformedStep, PerformedChange, ScheduledReference
-from ris.exams.models import Exam
+from ris.exams.models import Exam, PerformedProcedureStep
 from ris.orders.actions import NewOrder, place_order
 from ris.orders.models import Order
 from ris.patients.models import Patient
@@ -276,7 +276,7 @@ def test_scn_05_the_exam_comes_before_the_order(department: Department) -> None:
     modality_uid = "1.2.840.113619.2.55.3.7"
     department.begin(None, references=(ScheduledReference(modality_uid),))
     department.end()
-    step = exams.PerformedProcedureStep.objects.get()
+    step = PerformedProcedureStep.objects.get()
     assert step.problem
     patient = Patient.objects.get()
     order = place_order(

@@ -73,11 +73,11 @@ def test_orders_are_searched_by_number_or_name(theo: Client, typed: str) -> None
 
 
 def test_nothing_is_matched_to_an_ended_order(theo: Client) -> None:
-    exam = makers.make_exam(completed=True)
+    exam = makers.make_report(signed=True).reported.get().exam
     step = _step()
     response = theo.post(f"/exams/unmatched/{step.pk}", {"order": exam.order_id})
     assert response.status_code == 409
-    assert "That order is completed; pick another." in response.content.decode()
+    assert "That order is final. Its report is signed" in response.content.decode()
     assert theo.post(f"/exams/unmatched/{step.pk}", {"order": ""}).status_code == 409
     step.refresh_from_db()
     assert step.problem
