@@ -3,7 +3,7 @@
 from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from django.db import transaction
 from django.utils import timezone
@@ -14,9 +14,11 @@ from ris.accounts.models import User
 from ris.accounts.permissions import require
 from ris.core.errors import BadValue, MissingData, NotFound
 from ris.events.outbox import record
-from ris.exams.models import Exam
+from ris.exams.models import Administration, Exam
+from ris.exams.states import AdministrationStatus
 from ris.orders import actions as orders
 from ris.orders.models import Order
+from ris.supplies.models import ChargedBy
 
 
 @transaction.atomic
@@ -51,6 +53,44 @@ def capture_charge(
         component=str(component),
     )  # fmt: skip
     return charge
+
+
+@transaction.atomic
+def capture_supply(given: Administration, *, by: User, at: datetime | None = None) -> Charge | None:
+    """Charge what was used up in an exam; a second call finds the first one's charge.
+
+    None for an item that has no charge code, and for an entry that was withdrawn meanwhile.
+    """
+    require(by, "charge.capture")
+    order = orders.locked(given.exam.order)
+    present = Charge.objects.filter(administration=given).exclude(status=ChargeStatus.VOIDED).first()
+    if present is not None:
+        return present
+    item = given.lot.item
+    if not item.charge_code or given.status != AdministrationStatus.GIVEN:
+        return None
+    quantity = _charged_quantity(given)
+    fee = Fee.objects.filter(code=item.charge_code).first()
+    charge = Charge.objects.create(
+        procedure=given.exam.procedure, exam=given.exam, component=Component.SUPPLY, administration=given,
+        quantity=quantity, code=item.charge_code, amount=_times(fee, quantity),
+        currency=fee.currency if fee else "USD", status=ChargeStatus.CAPTURED if fee else ChargeStatus.HELD,
+        reason="" if fee else f"no fee for code {item.charge_code}", captured_at=at or timezone.now(),
+    )  # fmt: skip
+    record(
+        "charge.captured", order.subject, by=by, patient=order.patient_id, order=order.pk, charge=charge.pk,
+        component=str(Component.SUPPLY),
+    )  # fmt: skip
+    return charge
+
+
+def _charged_quantity(given: Administration) -> Decimal:
+    by_volume = given.lot.item.charged_by == ChargedBy.ML and given.volume_ml is not None
+    return given.volume_ml if by_volume and given.volume_ml is not None else given.quantity
+
+
+def _times(fee: Fee | None, quantity: Decimal) -> Decimal:
+    return (fee.amount * quantity).quantize(Decimal("0.01"), ROUND_HALF_UP) if fee else Decimal(0)
 
 
 def _locked(charge: Charge) -> Charge:
@@ -111,7 +151,9 @@ def release_charge(charge: Charge, *, by: User) -> Charge:
 
 def _release(charge: Charge, *, by: User) -> Charge:
     exam_type = charge.procedure.procedure_type
-    if exam_type is not None:
+    if charge.administration is not None:
+        charge.code = charge.administration.lot.item.charge_code
+    elif exam_type is not None:
         technical = charge.component == Component.TECHNICAL
         charge.code = exam_type.technical_code if technical else exam_type.professional_code
     fee = Fee.objects.filter(code=charge.code).first()
@@ -119,7 +161,7 @@ def _release(charge: Charge, *, by: User) -> Charge:
         raise MissingData(
             f"There is no fee for code {charge.code or '(none)'}. Add it to the catalogue first."
         )
-    charge.amount = fee.amount
+    charge.amount = _times(fee, charge.quantity)
     charge.currency = fee.currency
     charge.reason = ""
     charge.save(update_fields=["code", "amount", "currency", "reason"])

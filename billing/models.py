@@ -1,12 +1,14 @@
 """OWED: what the work is worth, and what is charged for it."""
 
+from decimal import Decimal
+
 from django.db import models
 from django.db.models import Q
 
 from billing.states import CHARGE_FLOW, ChargeStatus, Component
 from ris.core.flow import StatusRecord
 from ris.core.guards import never_deleted
-from ris.exams.models import Exam
+from ris.exams.models import Administration, Exam
 from ris.orders.models import RequestedProcedure
 
 
@@ -27,7 +29,7 @@ class Fee(models.Model):
 
 
 class Charge(StatusRecord):
-    """One component of one procedure, charged once."""
+    """One component of one procedure, or one thing used up in it; charged once."""
 
     flow = CHARGE_FLOW
 
@@ -35,6 +37,11 @@ class Charge(StatusRecord):
     procedure = models.ForeignKey(RequestedProcedure, on_delete=models.PROTECT, related_name="charges")
     exam = models.ForeignKey(Exam, on_delete=models.PROTECT, related_name="charges")
     component = models.CharField(max_length=12, choices=Component)
+    #: What was used up, of a supply.
+    administration = models.ForeignKey(
+        Administration, on_delete=models.PROTECT, null=True, blank=True, related_name="charges"
+    )
+    quantity = models.DecimalField(max_digits=9, decimal_places=3, default=Decimal(1))
     code = models.CharField(max_length=16, blank=True)
     #: What makes it less than the whole service, as "53" for an exam that was stopped (CPT modifiers).
     modifiers = models.CharField(max_length=20, blank=True)
@@ -52,8 +59,18 @@ class Charge(StatusRecord):
             CHARGE_FLOW.check("charge_status_known"),
             models.UniqueConstraint(
                 fields=["procedure", "component"],
-                condition=~Q(status=ChargeStatus.VOIDED),
+                condition=~Q(status=ChargeStatus.VOIDED) & ~Q(component=Component.SUPPLY),
                 name="component_charged_once",
+            ),
+            models.UniqueConstraint(
+                fields=["administration"],
+                condition=~Q(status=ChargeStatus.VOIDED),
+                name="supply_charged_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(component=Component.SUPPLY, administration__isnull=False)
+                | ~Q(component=Component.SUPPLY) & Q(administration__isnull=True),
+                name="supply_charge_names_what_was_used",
             ),
         ]
         indexes = [

@@ -28,3 +28,8 @@ CHARGE_FLOW = Flow(
 class Component(models.TextChoices):
     TECHNICAL = "technical", "Technical"
     PROFESSIONAL = "professional", "Professional"
+    SUPPLY = "supply", "Supplies"
+
+
+#: The two of which a service is made.
+HALVES = (Component.TECHNICAL, Component.PROFESSIONAL)

@@ -1,12 +1,12 @@
 """What the billing hears: an exam completed, a report signed or withdrawn."""
 
-from billing.actions import capture_charge, void_charge
+from billing.actions import capture_charge, capture_supply, void_charge
 from billing.models import Charge
 from billing.states import ChargeStatus, Component
 from ris.accounts.models import system_user
 from ris.events.models import Event
 from ris.events.outbox import subscriber
-from ris.exams.models import Exam
+from ris.exams.models import Administration, Exam
 
 
 @subscriber("billing.technical", "exam.completed", "exam.reopened", "order.procedure_changed")
@@ -34,6 +34,20 @@ def charge_professional(event: Event) -> None:
         return
     for charge in _charged(Component.PROFESSIONAL, exam=event.facts["exam"]):
         void_charge(charge, reason="The report was withdrawn.", by=by)
+
+
+@subscriber("billing.supplies", "exam.administered", "exam.administration_withdrawn")
+def charge_supplies(event: Event) -> None:
+    """What was used up is charged; the charge of an entry that was a mistake is taken back."""
+    by = system_user("billing")
+    given = Administration.objects.select_related("exam__order", "exam__procedure", "lot__item").get(
+        pk=event.facts["administration"]
+    )
+    if event.kind == "exam.administered":
+        capture_supply(given, by=by, at=event.at)
+        return
+    for charge in _charged(Component.SUPPLY, administration=given.pk):
+        void_charge(charge, reason="The entry was withdrawn.", by=by)
 
 
 def _exam(event: Event) -> Exam:

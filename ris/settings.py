@@ -250,6 +250,7 @@ RIS_RETENTION_HOUR = env_int("RIS_RETENTION_HOUR", 7)  # UTC; when nobody minds 
 CELERY_BEAT_SCHEDULE = {
     "relay": {"task": "ris.events.tasks.relay", "schedule": 2.0, "options": {"expires": 2}},
     "sweep": {"task": "interfaces.tasks.sweep", "schedule": 2.0, "options": {"expires": 2}},
+    "ask-archive": {"task": "interfaces.tasks.ask_archive", "schedule": 30.0, "options": {"expires": 30}},
     "watch": {"task": "interfaces.tasks.watch", "schedule": 15.0, "options": {"expires": 15}},
     "seal": {"task": "ris.audit.tasks.seal", "schedule": 60.0, "options": {"expires": 60}},
     "evidence": {"task": "ris.exams.tasks.end_by_evidence", "schedule": 60.0, "options": {"expires": 60}},
@@ -280,6 +281,7 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "axes": {"level": "WARNING"},
         "celery": {"level": "WARNING"},  # not a line for each of its beats
+        "pynetdicom": {"level": "ERROR"},  # nor for each association
     },
 }
 SILENCED_SYSTEM_CHECKS = ["axes.W003"]

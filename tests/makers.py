@@ -20,12 +20,14 @@ from ris.protocolling.actions import want_protocols
 from ris.protocolling.models import ExamRule, Protocol, ProtocolRequest
 from ris.reporting import actions as reporting
 from ris.reporting.models import Report
+from ris.supplies.models import Item
 from scheduling import actions as scheduling
 from scheduling.models import Appointment, Opening
 from tests.cast import person
 
 _numbers = count(1)
 AUTHORITY = "HARBOUR"
+GTIN = "09501101530003"
 
 
 def make_facility(**fields: Any) -> Facility:
@@ -100,6 +102,14 @@ def make_order(patient: Patient | None = None, **fields: Any) -> Order:
         ),
         by=by,
     )
+
+
+def make_item(**fields: Any) -> Item:
+    """A vial of 100 mL contrast agent, whose label carries `GTIN`."""
+    values = {"kind": "contrast", "name": "Iohexol", "strength": "350 mg I/mL", "volume_ml": 100, "gtin": GTIN}
+    item, _ = Item.objects.get_or_create(gtin=fields.pop("gtin", GTIN), defaults={**values, **fields})
+    item.refresh_from_db()
+    return item
 
 
 def make_protocol(name: str = "Head plain", exam: ProcedureType | None = None, **fields: Any) -> Protocol:

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from billing import actions as billing
 from billing.models import Charge
-from billing.states import ChargeStatus, Component
+from billing.states import HALVES, ChargeStatus, Component
 from interfaces import engine
 from interfaces.hl7 import profile
 from interfaces.hl7.outbound import dft
@@ -83,13 +83,16 @@ def _due(endpoint: Endpoint, charge: Charge) -> list[Charge]:
     """What one message to this partner holds now that `charge` is there; nothing when it is not for them, or
     the other half is still to come."""
     wanted = profile.option(endpoint.profile, "charge_components")
+    if charge.component == Component.SUPPLY:
+        return [charge] if wanted != Component.PROFESSIONAL else []
     if wanted == "global":
         halves = _charges(
             Charge.objects.filter(
-                procedure=charge.procedure, status__in=[ChargeStatus.CAPTURED, ChargeStatus.SENT]
+                procedure=charge.procedure, component__in=HALVES,
+                status__in=[ChargeStatus.CAPTURED, ChargeStatus.SENT],
             )
-        )
-        return halves if len(halves) == len(Component) else []
+        )  # fmt: skip
+        return halves if len(halves) == len(HALVES) else []
     return [charge] if wanted in ("both", charge.component) else []
 
 

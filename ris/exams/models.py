@@ -114,6 +114,7 @@ class PerformedProcedureStep(StatusRecord):
 
 
 # Tables of one subject each; they stand last because they refer to those above.
+from ris.exams.models_administrations import Administration as Administration  # noqa: E402
 from ris.exams.models_completion import CompletionByEvidence as CompletionByEvidence  # noqa: E402
 from ris.exams.models_completion import CompletionRule as CompletionRule  # noqa: E402
 from ris.exams.models_dose import Dose as Dose  # noqa: E402

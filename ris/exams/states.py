@@ -100,3 +100,22 @@ class TalkSide(models.TextChoices):
 
     ROOM = "room", "At the scanner"
     READING = "reading", "Reading room"
+
+
+class AdministrationStatus(models.TextChoices):
+    """What became of a container that was opened for an exam."""
+
+    GIVEN = "given", "Given"
+    WASTED = "wasted", "Wasted"
+    WITHDRAWN = "withdrawn", "Withdrawn"  # entered by mistake
+
+
+A = AdministrationStatus
+
+ADMINISTRATION_FLOW = Flow(
+    {
+        A.GIVEN: frozenset({A.WITHDRAWN}),
+        A.WASTED: frozenset({A.WITHDRAWN}),
+        A.WITHDRAWN: frozenset(),
+    }
+)

@@ -104,6 +104,15 @@ def _example(model: type[StatusRecord]) -> StatusRecord:
         return begin_performed_step(
             NewPerformedStep("1.2.3.4", "CT1", "CT", timezone.now(), ()), by=person("epic")
         )
+    if name == "Administration":
+        from decimal import Decimal
+
+        from ris.exams.actions import NewAdministration, administer
+        from ris.supplies.actions import receive_stock
+
+        item = makers.make_item(kind="consumable", volume_ml=None)
+        received = receive_stock(item, "L1", None, Decimal(1), by=person("theo"))
+        return administer(exam, NewAdministration(lot=received.lot), by=person("theo"))
     if name == "ProtocolRequest":
         return makers.make_protocol_request()
     appointment = makers.make_appointment()

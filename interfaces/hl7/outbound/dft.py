@@ -124,13 +124,15 @@ def _lines(charges: Sequence[Charge], writer: Writer) -> Iterator[Line]:
     procedure, number = first.procedure, number_of(charges)
     exam_type = procedure.procedure_type
     assert exam_type is not None, "what is charged has been performed as an exam of the catalogue"
-    modifiers = [_HALVES[Component(first.component)]] if len(charges) == 1 else []
+    half = _HALVES.get(Component(first.component))
+    modifiers = [half] if half and len(charges) == 1 else []
     modifiers += first.modifiers.split()
-    quantity = "1"
-    if procedure.side == Side.BOTH and writer.option("bilateral") == "quantity":
+    quantity = f"{first.quantity.normalize():f}"
+    side = Side(procedure.side if half else Side.NONE)
+    if side == Side.BOTH and writer.option("bilateral") == "quantity":
         quantity = "2"
-    elif procedure.side:
-        modifiers.append(_SIDES[Side(procedure.side)])
+    elif side:
+        modifiers.append(_SIDES[side])
     fee = Fee.objects.filter(code=first.code).first()
     yield Line(
         number=number,
