@@ -57,7 +57,9 @@ class Service:
 
 
 class ApplicationEntity:
-    def __init__(self, title: str, services: Mapping[str, Service], stations: Stations, trail: Trail) -> None:
+    def __init__(
+        self, title: str, services: Mapping[str, Service], stations: Stations, trail: Trail, spool: Spool
+    ) -> None:
         self.title = title
         self.services = services
         self.loop = asyncio.get_running_loop()
@@ -79,7 +81,9 @@ class ApplicationEntity:
 
     async def listen(self, host: str, port: int, context: ssl.SSLContext | None = None) -> int:
         """Begin to answer, with `context` over TLS; returns the port, which the system chose when `port` is 0."""
-        secure: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if context else {}
+        secure: dict[str, Any] = (
+            {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if context else {}
+        )
         server = await self.loop.create_server(
             lambda: Association(self, secured=context is not None), host, port, backlog=512, **secure
         )

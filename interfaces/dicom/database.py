@@ -6,24 +6,64 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from interfaces.dicom.status import Refused
+from interfaces.models import WriteDone
 
 Result = TypeVar("Result")
 
 _QUERY_CANCELED = "57014"
+#: SQLSTATEs of a database that is not there or takes no more: connections (08), its end or start (57P), full (53).
+_LOST = ("08", "57P", "53")
+#: How much longer than a statement may take we wait for a database that says nothing at all.
+_PATIENCE = 3.0
 
 
 class TookTooLong(Exception):
     """The database gave up on a statement after the time we allow it."""
 
 
-class Database:
-    """A bounded pool. A connection the database has dropped is replaced when it is next needed."""
+class Away(Exception):
+    """The database cannot be reached, or does not answer."""
 
-    def __init__(self, name: str, threads: int, *, statement_seconds: float) -> None:
+
+@dataclass
+class Reach:
+    """Whether the database is there, for all pools of a process: who finds it away spares the others the wait."""
+
+    is_away: bool = False
+
+
+@dataclass
+class Repeatable:
+    """A message whose writes are made once however often it is done: `place` counts them."""
+
+    message: UUID
+    place: "itertools.count[int]" = field(default_factory=itertools.count)
+
+
+#: The message that the running task works on, when it is one that may have to be done again.
+repeatable: ContextVar[Repeatable | None] = ContextVar("repeatable", default=None)
+
+
+class Database:
+    """A bounded pool. A connection the database has dropped is replaced when it is next needed.
+
+    Raises Away where there is no database, at once while `reach` says so.
+    """
+
+    def __init__(
+        self, name: str, threads: int, *, statement_seconds: float, reach: Reach | None = None
+    ) -> None:
+        self.reach = reach or Reach()
+        self._seconds = statement_seconds
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._limit = int(statement_seconds * 1000)
         self._opened: dict[int, Any] = {}
@@ -34,17 +74,35 @@ class Database:
         return await self._run(partial(self._read, work))
 
     async def write(self, work: Callable[[], Result]) -> Result:
-        """Do `work` once, on a connection that answers."""
-        return await self._run(partial(self._write, work))
+        """Do `work` once, on a connection that answers; of a `repeatable` message, what was done already is not."""
+        message = repeatable.get()
+        if message is None:
+            return await self._run(partial(self._write, work))
+        once = partial(_once, message.message, next(message.place), work)
+        return cast(Result, await self._run(partial(self._write, once)))
 
     async def _run(self, work: Callable[[], Result]) -> Result:
+        if self.reach.is_away:
+            raise Away
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
         self._busy += 1
         future.add_done_callback(self._rest)
-        return await future
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), self._seconds + _PATIENCE)
+        except TimeoutError:
+            # It may still be done; whoever does it again is `repeatable`.
+            problem: Exception | None = None
+        except (OperationalError, InterfaceError) as lost:
+            if not _is_lost(lost):
+                raise
+            problem = lost
+        self.reach.is_away = True
+        raise Away from problem
 
-    def _rest(self, done: object) -> None:
+    def _rest(self, done: "asyncio.Future[Any]") -> None:
         self._busy -= 1
+        if not done.cancelled():
+            done.exception()  # nobody may be waiting for it any more
 
     def _read(self, work: Callable[[], Result]) -> Result:
         self._connect()
@@ -81,6 +139,26 @@ class Database:
         for opened in self._opened.values():
             opened.close()
         return True
+
+
+def _is_lost(problem: OperationalError | InterfaceError) -> bool:
+    code = getattr(problem.__cause__, "pgcode", None)
+    return code is None or code.startswith(_LOST)
+
+
+def _once(message: UUID, place: int, work: Callable[[], Result]) -> Result | None:
+    """The write and its mark in one transaction; a refusal is an outcome and is kept like any other."""
+    refusal: Refused | None = None
+    result: Result | None = None
+    with transaction.atomic():
+        if WriteDone.mark(message, place):
+            try:
+                result = work()
+            except Refused as refused:
+                refusal = refused
+    if refusal is not None:
+        raise refusal
+    return result
 
 
 class _Statements(threading.local):

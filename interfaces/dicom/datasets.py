@@ -60,7 +60,7 @@ _SHORT = 64
 
 _DIFFERENCE = f"({LOCAL_START} - (step.starts_at AT TIME ZONE 'UTC'))"
 #: Timezone Offset From UTC (0008,0201) of the times returned with it; never empty.
-_OFFSET = Attribute(
+OFFSET = Attribute(
     "SH",
     f"CASE WHEN {_DIFFERENCE} < interval '0' THEN '-' ELSE '+' END"
     f" || to_char(greatest({_DIFFERENCE}, -{_DIFFERENCE}), 'HH24MI')",
@@ -140,7 +140,7 @@ class Answers:
                 attribute = known.get(tag) or Attribute(vr if vr != "UN" else vr_of(tag))
                 found.append(self._node(tag, attribute, keys))
             elif tag == _TIMEZONE_OFFSET and self._manner.offset != Offset.NEVER:
-                found.append(_Value(tag, "SH", self._column(_OFFSET)))
+                found.append(_Value(tag, "SH", self._column(OFFSET)))
         return tuple(found)
 
     def _node(self, tag: int, attribute: Attribute, keys: bytes | list[DataSet]) -> _Value | _Item:

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 
 from django.conf import settings
 
-from interfaces.dicom import dimse, mpps, worklist
+from interfaces.dicom import dimse, mpps, scu, store, worklist
 from interfaces.dicom.ae import ApplicationEntity, Service
 from interfaces.dicom.association import Request
-from interfaces.dicom.database import Database
+from interfaces.dicom.database import Database, Reach
+from interfaces.dicom.downtime import Downtime
 from interfaces.dicom.mpps import PerformedSteps
+from interfaces.dicom.standin import Copy
 from interfaces.dicom.stations import Stations
 from interfaces.dicom.status import OUT_OF_RESOURCES, SUCCESS, UNABLE_TO_PROCESS
+from interfaces.dicom.store import ReceivedObjects
 from interfaces.dicom.trail import Trail
 from interfaces.dicom.worklist import Worklist
 
@@ -26,10 +29,14 @@ async def _echo(request: Request) -> None:
     await request.send(request.head(SUCCESS))
 
 
-def services(reading: Database, writing: Database, trail: Trail) -> Mapping[str, Service]:
+def services(reading: Database, writing: Database, trail: Trail, copy: Copy) -> Mapping[str, Service]:
     """All that we do, by SOP class. The conformance statement is written from this table."""
-    find = Worklist(reading, trail).find
+    find = Worklist(reading, trail, copy).find
     steps = PerformedSteps(writing)
+    received = ReceivedObjects(writing)
+    objects = Service(
+        {dimse.C_STORE_RQ: received.store}, data_set_cap=store.DATA_SET_CAP, too_large=OUT_OF_RESOURCES
+    )
     return {
         VERIFICATION: Service({dimse.C_ECHO_RQ: _echo}),
         worklist.SOP_CLASS: Service(
@@ -40,7 +47,13 @@ def services(reading: Database, writing: Database, trail: Trail) -> Mapping[str,
             extended=_NO_FUZZY_NO_TIMEZONE,
         ),
         mpps.SOP_CLASS: Service(
-            {dimse.N_CREATE_RQ: steps.create, dimse.N_SET_RQ: steps.set}, data_set_cap=mpps.DATA_SET_CAP
+            {dimse.N_CREATE_RQ: steps.create, dimse.N_SET_RQ: steps.set},
+            data_set_cap=mpps.DATA_SET_CAP,
+            kept={dimse.N_CREATE_RQ: mpps.check_creation, dimse.N_SET_RQ: mpps.check_change},
+        ),
+        **dict.fromkeys(store.SOP_CLASSES, objects),
+        scu.COMMITMENT: Service(
+            {dimse.N_EVENT_REPORT_RQ: received.report}, data_set_cap=store.DATA_SET_CAP, as_scu=True
         ),
     }
 
@@ -54,19 +67,25 @@ class Listener:
         #: The port it answers on over TLS.
         self.secure_port: int | None = None
         # Writing waits on locks that a person's page may hold; reading must not wait behind it.
-        self._reading = Database("dicom-read", 4, statement_seconds=5)
-        self._writing = Database("dicom-write", 4, statement_seconds=20)
+        reach = Reach()
+        self._reading = Database("dicom-read", 4, statement_seconds=5, reach=reach)
+        self._writing = Database("dicom-write", 4, statement_seconds=20, reach=reach)
         self._trail = Trail(self._writing)
         self._ae: ApplicationEntity | None = None
+        self._downtime: Downtime | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; returns the address, for port 0 the one that was free."""
+        self._downtime = Downtime(settings.RIS_DATA / "dicom", self._reading, self._writing)
+        table = services(self._reading, self._writing, self._trail, self._downtime.copy)
         self._ae = ApplicationEntity(
             settings.RIS_AE_TITLE,
-            services(self._reading, self._writing, self._trail),
-            Stations(self._reading),
+            table,
+            Stations(self._reading, self._downtime.copy),
             self._trail,
+            self._downtime.spool,
         )
+        self._downtime.start(table)
         self._trail.start()
         bound = await self._ae.listen(host, port)
         if self._secure is not None:
@@ -77,6 +96,8 @@ class Listener:
         """Take no more, answer what runs. False when something was still at work after `grace` seconds."""
         if self._ae is not None:
             await self._ae.close(grace)
+        if self._downtime is not None:
+            await self._downtime.close()
         try:
             await asyncio.wait_for(self._trail.close(), 1.0)
         except Exception:  # the end of the process: without a database there is nowhere to write

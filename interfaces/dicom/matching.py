@@ -57,8 +57,8 @@ def read_keys(identifier: DataSet, decode: Decoder) -> Criteria:
     """Raises Refused (A900) for values that cannot be and for more than one item in a sequence."""
     criteria = Criteria()
     _read_level(criteria, identifier, WORKLIST, decode)
-    step = _item(identifier, STEP_SEQUENCE) or {}
-    _match_start(criteria, _text(step, 0x00400002, decode), _text(step, 0x00400003, decode))
+    step = single_item(identifier, STEP_SEQUENCE) or {}
+    _match_start(criteria, text_of(step, 0x00400002, decode), text_of(step, 0x00400003, decode))
     return criteria
 
 
@@ -66,7 +66,7 @@ def _refuse(tag: int, why: str) -> Refused:
     return Refused(IDENTIFIER_DOES_NOT_MATCH, f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {why}", tags=(tag,))
 
 
-def _item(data_set: DataSet, tag: int) -> DataSet | None:
+def single_item(data_set: DataSet, tag: int) -> DataSet | None:
     """The single item of a sequence key; None when it is absent, empty or universal."""
     _, value = data_set.get(tag, ("SQ", []))
     if isinstance(value, bytes):
@@ -78,7 +78,7 @@ def _item(data_set: DataSet, tag: int) -> DataSet | None:
     return value[0] if value else None
 
 
-def _text(data_set: DataSet, tag: int, decode: Decoder) -> str:
+def text_of(data_set: DataSet, tag: int, decode: Decoder) -> str:
     _, value = data_set.get(tag, ("", b""))
     if not isinstance(value, bytes):
         raise _refuse(tag, "is a sequence.")
@@ -96,7 +96,7 @@ def _read_level(criteria: Criteria, keys: DataSet, known: dict[int, Attribute], 
         if attribute is None:
             criteria.some_unsupported = True
         elif attribute.vr == "SQ":
-            item = _item(keys, tag)
+            item = single_item(keys, tag)
             if item is None:
                 continue
             if attribute.match is Match.ITEM:
@@ -112,7 +112,7 @@ def _match(criteria: Criteria, tag: int, attribute: Attribute, keys: DataSet, de
         _, value = keys[tag]
         criteria.some_unsupported |= bool(value)
         return
-    text = _text(keys, tag, decode)
+    text = text_of(keys, tag, decode)
     values = [value.strip() for value in text.split("\\")]
     values = [value for value in values if value]
     # An asterisk alone is universal matching (PS3.4 C.2.2.2.4).
@@ -165,7 +165,7 @@ def _match_name(criteria: Criteria, attribute: Attribute, values: list[str]) -> 
     parameters: list[Any] = []
     for value in values:
         for group in value.split("="):
-            pattern = _upper(group.rstrip("^ "))
+            pattern = upper(group.rstrip("^ "))
             if pattern:
                 _add_name_options(table, pattern, options, parameters)
     criteria.add(f"({' OR '.join(options)})", *parameters)
@@ -189,7 +189,7 @@ def _add_name_options(table: str, pattern: str, options: list[str], parameters: 
             parameters.append(value)
 
 
-def _upper(text: str) -> str:
+def upper(text: str) -> str:
     """As PostgreSQL's upper() does it: letter by letter, so that ß stays."""
     return "".join(
         letter.upper() if len(letter.upper()) == 1 else letter
@@ -201,7 +201,7 @@ def _upper(text: str) -> str:
 
 
 def _match_date(criteria: Criteria, tag: int, attribute: Attribute, text: str) -> None:
-    earliest, latest = _date_range(tag, text)
+    earliest, latest = date_range(tag, text)
     # A date known in part only is unknown, and an unknown value matches no key.
     criteria.add(f"length({attribute.key}) = 10")
     if earliest:
@@ -212,8 +212,8 @@ def _match_date(criteria: Criteria, tag: int, attribute: Attribute, text: str) -
 
 def _match_start(criteria: Criteria, date_text: str, time_text: str) -> None:
     """Start date and time: a combined range when both are ranges or one day (PS3.4 table K.6-1)."""
-    days = _date_range(0x00400002, date_text) if date_text.strip("*") else None
-    times = _time_range(0x00400003, time_text) if time_text.strip("*") else None
+    days = date_range(0x00400002, date_text) if date_text.strip("*") else None
+    times = time_range(0x00400003, time_text) if time_text.strip("*") else None
     if days is None and times is None:
         return
     if days is None or (times is not None and "-" not in time_text and days[0] != days[1]):
@@ -265,7 +265,7 @@ def _range(tag: int, text: str) -> tuple[str, str]:
     return first, last
 
 
-def _date_range(tag: int, text: str) -> tuple[date | None, date | None]:
+def date_range(tag: int, text: str) -> tuple[date | None, date | None]:
     first, last = _range(tag, text)
     return _date(tag, first), _date(tag, last)
 
@@ -286,7 +286,7 @@ def _date(tag: int, text: str) -> date | None:
     return found
 
 
-def _time_range(tag: int, text: str) -> tuple[time | None, time | None]:
+def time_range(tag: int, text: str) -> tuple[time | None, time | None]:
     """The first moment of the range and the first after it (None: midnight)."""
     first, last = _range(tag, text)
     start = _time(tag, first)[0] if first else None

@@ -72,19 +72,29 @@ class Profile:
     def narrow(self, criteria: Criteria) -> None:
         """Add what the station asks for without saying so; never against a key that says otherwise (MWL-25)."""
         criteria.shown = self.shown
-        used = set(criteria.used)
-        if used & _NAME_ONE:
-            return
-        if self.only and _STATION not in used:
+        if self.only_own(criteria):
             criteria.add("step.station_ae_titles && %s::varchar[]", [self.only])
-        if _START_DATE in used or (self.days_before is None and self.days_after is None):
-            return
+        first, last = self.days(criteria)
+        if first is not None:
+            bound_start(criteria, ">=", first)
+        if last is not None:
+            bound_start(criteria, "<", last)
+
+    def only_own(self, criteria: Criteria) -> bool:
+        """Whether only steps of the machine itself are meant."""
+        used = set(criteria.used)
+        return bool(self.only) and not used & _NAME_ONE and _STATION not in used
+
+    def days(self, criteria: Criteria) -> tuple[datetime | None, datetime | None]:
+        """The first moment of the days that are meant, and the first one after them, on the facility's clock."""
+        if set(criteria.used) & {*_NAME_ONE, _START_DATE}:
+            return None, None
         zone = _zone(self.zone or settings.RIS_FACILITY_TZ)
         midnight = datetime.combine(timezone.now().astimezone(zone).date(), datetime.min.time())
-        if self.days_before is not None:
-            bound_start(criteria, ">=", midnight - timedelta(days=self.days_before))
-        if self.days_after is not None:
-            bound_start(criteria, "<", midnight + timedelta(days=self.days_after + 1))
+        return (
+            midnight - timedelta(days=self.days_before) if self.days_before is not None else None,
+            midnight + timedelta(days=self.days_after + 1) if self.days_after is not None else None,
+        )
 
 
 UNTOLD = Profile()

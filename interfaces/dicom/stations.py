@@ -1,22 +1,31 @@
 """Who may call: the active stations of the department from their addresses, with their certificates; in demo and test
 anybody on this machine."""
 
+import asyncio
 import ipaddress
 import logging
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.conf import settings
 
 from interfaces.dicom.charsets import UnknownCharacterSet
-from interfaces.dicom.database import Database
+from interfaces.dicom.database import Away, Database
 from interfaces.dicom.profiles import UNTOLD, Profile
-from ris.department.models import Station
+from interfaces.dicom.standin import Copy
+from ris.department.models import Facility, Room, Station
 
 log = logging.getLogger("lightbox.dicom")
 
 #: How long a station that was switched off may still be let in. Any title not known is looked up at once.
 _FRESH_SECONDS = 2.0
+#: Of a station, all but when it was bound to what.
+_COLUMNS = [
+    field.attname
+    for field in Station._meta.concrete_fields
+    if field.name not in {"room", "certificate_ends_at"}
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +56,9 @@ class Caller:
 class Stations:
     """The calling AE titles we accept (PS3.8 table 9-21: others are rejected 1/1/3)."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, copy: Copy) -> None:
         self._database = database
+        self._copy = copy
         self._open_to_loopback = settings.RIS_ENV in {"demo", "test"}
         self._callers: dict[str, Caller] = {}
         self._read_at = float("-inf")
@@ -61,7 +71,11 @@ class Stations:
 
     async def look_up(self, peer: Peer) -> Caller | None:
         """Read the stations anew, and say who calls. None: nobody we know."""
-        self._callers = await self._database.read(_active_stations)
+        try:
+            known = await self._database.read(rows)
+        except Away:
+            known = (await asyncio.to_thread(self._copy.load)).stations
+        self._callers = callers(known)
         self._read_at = time.monotonic()
         return self._find(peer)
 
@@ -78,17 +92,28 @@ class Stations:
         return None
 
 
-def _active_stations() -> dict[str, Caller]:
-    stations = Station.objects.filter(active=True).select_related("room__facility")
-    return {
-        station.ae_title: Caller(
+def rows() -> list[dict[str, Any]]:
+    """The active stations in values that JSON knows."""
+    found = Station.objects.filter(active=True)
+    return [
+        {**row, "timezone": row["room__facility__timezone"]}
+        for row in found.values(*_COLUMNS, "room__facility__timezone")
+    ]
+
+
+def callers(stations: list[dict[str, Any]]) -> dict[str, Caller]:
+    found = {}
+    for values in stations:
+        facility = Facility(timezone=values["timezone"])
+        plain = {name: values[name] for name in _COLUMNS}
+        station = Station(**plain, room=Room(facility=facility))
+        found[station.ae_title] = Caller(
             station.ae_title,
             _profile(station),
             tuple(station.allowed_addresses),
             station.certificate_fingerprint,
         )
-        for station in stations
-    }
+    return found
 
 
 def _profile(station: Station) -> Profile:

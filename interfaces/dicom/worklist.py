@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,11 +12,12 @@ from pydicom.datadict import keyword_for_tag
 from interfaces.dicom import attributes
 from interfaces.dicom.association import Request
 from interfaces.dicom.charsets import Decoder, Encoder, UnknownCharacterSet, terms
-from interfaces.dicom.database import Database, TookTooLong, fetch_prepared
+from interfaces.dicom.database import Away, Database, TookTooLong, fetch_prepared
 from interfaces.dicom.datasets import SEPARATOR, Answers, Row
 from interfaces.dicom.elements import SPECIFIC_CHARACTER_SET, BadDataSet, DataSet, read
 from interfaces.dicom.matching import Criteria, is_key, read_keys
-from interfaces.dicom.profiles import UNTOLD
+from interfaces.dicom.profiles import UNTOLD, Profile
+from interfaces.dicom.standin import Copy, NoCopy
 from interfaces.dicom.status import (
     CANCEL,
     IDENTIFIER_DOES_NOT_MATCH,
@@ -50,12 +51,16 @@ class Found:
     encode: Encoder
     pending: int
     used: list[int] = field(default_factory=list)
+    #: For the final status: how old the answer is, where it came from the copy.
+    note: str = ""
 
 
 class Worklist:
-    def __init__(self, database: Database, trail: Trail) -> None:
+    def __init__(self, database: Database, trail: Trail, copy: Copy) -> None:
         self._database = database
         self._trail = trail
+        #: What answers while the database is away.
+        self._copy = copy
 
     async def find(self, request: Request) -> None:
         """Answer a C-FIND: all matches, then the final status (PS3.4 K.4.1.3)."""
@@ -64,7 +69,7 @@ class Worklist:
         used: list[int] = []
         status = UNABLE_TO_PROCESS
         try:
-            found, messages = await self._database.read(partial(_search, request))
+            found, messages = await self._search(request)
             used = found.used
             status, sent = await self._send(request, found, messages)
         except Refused as refusal:
@@ -79,6 +84,25 @@ class Worklist:
         finally:
             self._note(request, status, used, sent, time.perf_counter() - started)
 
+    async def _search(self, request: Request) -> tuple[Found, list[bytes]]:
+        try:
+            return await self._database.read(partial(_search, request, _rows))
+        except Away:
+            # Not in the pool: its threads may still wait for the database.
+            found, messages = await asyncio.to_thread(_search, request, self._copy_rows)
+            found.note = self._copy.load().note
+            return found, messages
+
+    def _copy_rows(
+        self, identifier: DataSet, decode: Decoder, criteria: Criteria, answers: Answers, profile: Profile
+    ) -> list[Row]:
+        try:
+            snapshot = self._copy.load()
+        except NoCopy:
+            raise Refused(UNABLE_TO_PROCESS, "The RIS is down and has no copy.") from None
+        log.warning("worklist answered from a copy %.0f s old", snapshot.age.total_seconds())
+        return snapshot.answer(identifier, decode, criteria, answers, profile)
+
     async def _send(self, request: Request, found: Found, first: list[bytes]) -> tuple[int, int]:
         """Write the answers, all in one piece when they are few. Returns the final status and how many went out."""
         rows = found.rows[:MAX_MATCHES]
@@ -87,7 +111,7 @@ class Worklist:
             await request.send(b"".join(messages))
             await asyncio.sleep(_PAUSE_SECONDS)
             chunk = rows[sent : sent + _CHUNK]
-            messages = await self._database.read(partial(_encode, request, found, chunk))
+            messages = await asyncio.to_thread(_encode, request, found, chunk)
             sent += len(chunk)
         if request.cancelled:
             await request.send(request.head(CANCEL))
@@ -97,7 +121,7 @@ class Worklist:
                 OUT_OF_RESOURCES, comment=f"More than {MAX_MATCHES} matches; narrow the query."
             )
         else:
-            final = request.head(SUCCESS)
+            final = request.head(SUCCESS, comment=found.note)
         await request.send(b"".join((*messages, final)))
         return (OUT_OF_RESOURCES if len(found.rows) > MAX_MATCHES else SUCCESS), sent
 
@@ -112,10 +136,18 @@ class Worklist:
             status=f"{status:04X}",
             ms=round(seconds * 1000, 1),
         )
+        self._trail.twins.queried(
+            caller.ae_title if caller else "", request.assoc.peer_address, request.data_set,
+            explicit=request.context.explicit, matches=sent, ms=round(seconds * 1000, 1),
+        )  # fmt: skip
 
 
-def _search(request: Request) -> tuple[Found, list[bytes]]:
-    """Everything up to the first bytes of the answer; runs in a thread of the pool."""
+#: The matching rows of an identifier as read, in the order and with the columns of the answers.
+Rows = Callable[[DataSet, Decoder, Criteria, Answers, Profile], list[Row]]
+
+
+def _search(request: Request, matching_rows: Rows) -> tuple[Found, list[bytes]]:
+    """Everything up to the first bytes of the answer; runs in a thread."""
     explicit = request.context.explicit
     identifier = _identifier(request, explicit=explicit)
     caller = request.assoc.caller
@@ -131,7 +163,7 @@ def _search(request: Request) -> tuple[Found, list[bytes]]:
         raise Refused(IDENTIFIER_DOES_NOT_MATCH, "(0008,0005) names an unknown character set.") from None
     criteria = read_keys(identifier, decode)
     profile.narrow(criteria)
-    rows = _rows(criteria, answers)
+    rows = matching_rows(identifier, decode, criteria, answers, profile)
     pending = PENDING_KEY_UNSUPPORTED if criteria.some_unsupported else PENDING
     found = Found(answers, rows, encode, pending, criteria.used)
     messages = _encode(request, found, rows[: min(_FIRST_CHUNK, MAX_MATCHES)])
@@ -168,7 +200,9 @@ def statement(criteria: Criteria, answers: Answers, columns: str = "") -> str:
     )
 
 
-def _rows(criteria: Criteria, answers: Answers) -> list[Row]:
+def _rows(
+    identifier: DataSet, decode: Decoder, criteria: Criteria, answers: Answers, profile: Profile
+) -> list[Row]:
     rows = [row for (row,) in fetch_prepared(statement(criteria, answers), criteria.parameters)]
     columns = answers.columns
     if any(row.count(SEPARATOR) != max(len(columns), 1) - 1 for row in rows):
