@@ -4,7 +4,7 @@ from ris.accounts.models import Role, User
 from ris.accounts.permissions import require
 from ris.audit.trail import record_access
 from ris.core.errors import NotFound
-from ris.reporting.models import Report
+from ris.reporting.models import Discrepancy, Report
 from ris.reporting.states import SIGNED, ReportStatus
 
 
@@ -30,3 +30,13 @@ def report_for(user: User, pk: int) -> Report:
         order = one.exam.order
         record_access(user, "report.view", patient=order.patient_id, subject=order.accession_number)
     return report
+
+
+def discrepancy_for(user: User, pk: int) -> Discrepancy:
+    """One change between preliminary and signed text, with the look at its report noted."""
+    require(user, "report.write")
+    found = Discrepancy.objects.select_related("final", "preliminary").filter(pk=pk).first()
+    if found is None:
+        raise NotFound("There is no such discrepancy.")
+    report_for(user, found.final.report_id)
+    return found

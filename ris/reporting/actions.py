@@ -11,7 +11,7 @@ from django.utils import timezone
 from ris.accounts.models import User
 from ris.accounts.permissions import require
 from ris.core import faults
-from ris.core.errors import BadValue, Conflict, IllegalTransition, MissingData
+from ris.core.errors import BadValue, Conflict, IllegalTransition, MissingData, NotAllowed
 from ris.core.formats import day
 from ris.department.models import ProcedureType
 from ris.events.outbox import record
@@ -21,10 +21,26 @@ from ris.orders import actions as orders
 from ris.orders.models import Order
 from ris.orders.states import OrderStatus
 from ris.reporting import sections as text
-from ris.reporting.models import Draft, Report, ReportDocument, ReportedExam, ReportPart, ReportTemplate
+from ris.reporting.models import (
+    Discrepancy,
+    Draft,
+    Report,
+    ReportDocument,
+    ReportedExam,
+    ReportPart,
+    ReportTemplate,
+)
 from ris.reporting.sections import Section
 from ris.reporting.signing import current_parts, digest
-from ris.reporting.states import ENDED, SIGNED, Finding, PartKind, ReportStatus, WithdrawalReason
+from ris.reporting.states import (
+    ENDED,
+    SIGNED,
+    Finding,
+    PartKind,
+    ReportStatus,
+    Significance,
+    WithdrawalReason,
+)
 from ris.reporting.worklists import signed_exams
 
 LEASE = timedelta(minutes=15)
@@ -257,12 +273,15 @@ def _check_complete(sections: Sequence[Section]) -> None:
 
 
 @transaction.atomic
-def sign_report(report: Report, *, version: int, by: User, at: datetime | None = None) -> ReportPart:
+def sign_report(
+    report: Report, *, version: int, by: User, significance: str = Significance.UNRATED, note: str = "",
+    at: datetime | None = None,
+) -> ReportPart:  # fmt: skip
     """Sign the working text: the part is frozen, the orders are reported, the result goes out.
 
-    `version` is the text the signer saw. Raises IllegalTransition when it has been signed (in another tab,
-    by somebody else), Conflict when the text has changed, MissingData while a field is open or the
-    impression is empty.
+    `version` is the text the signer saw; `significance` rates how it differs from the preliminary one. Raises
+    IllegalTransition when it has been signed (in another tab, by somebody else), Conflict when the text has
+    changed, MissingData while a field is open or the impression is empty.
     """
     require(by, "report.sign")
     moment = at or timezone.now()
@@ -276,6 +295,7 @@ def sign_report(report: Report, *, version: int, by: User, at: datetime | None =
         return _sign_later(report, draft, ReportStatus.CORRECTED, "report.corrected", by=by, at=moment)
     report.move(ReportStatus.FINAL, at=moment)
     part = _add_part(report, draft, PartKind.FINAL, signed_by=by, at=moment)
+    _note_discrepancy(report, part, significance, note, by=by)
     _close(report, draft)
     for order in _orders_of(report):
         unread = order.exams.filter(status=ExamStatus.COMPLETED).exclude(reported__report__status__in=SIGNED)
@@ -284,6 +304,47 @@ def sign_report(report: Report, *, version: int, by: User, at: datetime | None =
     faults.point("after_sign_before_outbox")
     _tell("report.signed", report, part, by=by)
     return part
+
+
+def _note_discrepancy(report: Report, part: ReportPart, significance: str, note: str, *, by: User) -> None:
+    """Nobody has to rate it to sign, but it is kept, and the EMR is told, whoever wrote the preliminary text."""
+    before = report.parts.filter(kind=PartKind.PRELIMINARY).last()
+    if before is None or text.plain_text(before.sections) == text.plain_text(part.sections):
+        return
+    found = Discrepancy.objects.create(final=part, preliminary=before)
+    if significance:
+        _rate(found, significance, note, by=by)
+
+
+@transaction.atomic
+def rate_discrepancy(discrepancy: Discrepancy, significance: str, *, by: User, note: str = "") -> Discrepancy:
+    """Say what a change of the preliminary text means for the patient; the author of that text is to see it."""
+    require(by, "report.sign")
+    found = Discrepancy.objects.select_for_update().get(pk=discrepancy.pk)
+    _rate(found, significance, note, by=by)
+    _tell("report.discrepancy_rated", found.final.report, found.final, by=by, significance=significance)
+    return found
+
+
+def _rate(found: Discrepancy, significance: str, note: str, *, by: User) -> None:
+    if significance not in Significance.values or not significance:
+        raise BadValue("Pick what the change means.", location="significance")
+    found.significance, found.note, found.rated_by = significance, " ".join(note.split())[:400], by
+    found.save(update_fields=["significance", "note", "rated_by"])
+
+
+@transaction.atomic
+def see_discrepancy(discrepancy: Discrepancy, *, by: User) -> Discrepancy:
+    """Whoever wrote the preliminary text has seen what was signed. Raises NotAllowed for anybody else."""
+    require(by, "report.write")
+    found = Discrepancy.objects.select_for_update().get(pk=discrepancy.pk)
+    if found.preliminary.author_id != by.pk:
+        raise NotAllowed("Only who wrote the preliminary text can say that they have seen this.")
+    if found.seen_at is None:
+        found.seen_at = timezone.now()
+        found.save(update_fields=["seen_at"])
+        _tell("report.discrepancy_seen", found.final.report, found.final, by=by)
+    return found
 
 
 def _close(report: Report, draft: Draft) -> None:

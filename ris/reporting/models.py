@@ -9,7 +9,14 @@ from ris.core.guards import append_only, never_deleted
 from ris.department.models import Modality, ProcedureType
 from ris.exams.models import Exam
 from ris.patients.models import Patient
-from ris.reporting.states import REPORT_FLOW, Finding, PartKind, ReportStatus, WithdrawalReason
+from ris.reporting.states import (
+    REPORT_FLOW,
+    Finding,
+    PartKind,
+    ReportStatus,
+    Significance,
+    WithdrawalReason,
+)
 
 
 class ReportTemplate(models.Model):
@@ -141,6 +148,35 @@ class ReportPart(models.Model):
 
     def __str__(self) -> str:
         return f"{self.report} part {self.number}"
+
+
+class Discrepancy(models.Model):
+    """A signed text that is not the preliminary one that care may have begun on."""
+
+    final = models.OneToOneField(ReportPart, on_delete=models.PROTECT, related_name="discrepancy")
+    preliminary = models.ForeignKey(ReportPart, on_delete=models.PROTECT, related_name="+")
+    significance = models.CharField(
+        max_length=10, choices=Significance, default=Significance.UNRATED, blank=True
+    )
+    note = models.CharField(max_length=400, blank=True)
+    rated_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    #: When the author of the preliminary text saw what became of it.
+    seen_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(significance__in=Significance.values), name="significance_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(significance=Significance.UNRATED) | Q(rated_by__isnull=False),
+                name="rated_by_somebody",
+            ),
+        ]
+        triggers = [never_deleted()]
+
+    def __str__(self) -> str:
+        return f"{self.final} and {self.preliminary}"
 
 
 class ReportDocument(models.Model):

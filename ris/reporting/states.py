@@ -55,6 +55,15 @@ class WithdrawalReason(models.TextChoices):
     ENTERED_IN_ERROR = "entered_in_error", "Entered in error"
 
 
+class Significance(models.TextChoices):
+    """What it means for the patient that the signed text is not the preliminary one (conformance RST-08)."""
+
+    UNRATED = "", "Not rated"
+    WORDING = "wording", "Wording only"
+    MINOR = "minor", "Minor: care stays the same"
+    MAJOR = "major", "Major: care may change"
+
+
 class Finding(models.TextChoices):
     """How soon somebody has to act on the report (RadLex categories of actionable findings, OBX-17)."""
 

@@ -23,14 +23,14 @@ from ris.exams.access import exam_for
 from ris.exams.models import Exam
 from ris.patients.models import Patient
 from ris.reporting import actions, worklists
-from ris.reporting.access import report_for
+from ris.reporting.access import discrepancy_for, report_for
 from ris.reporting.documents import pdf_now
 from ris.reporting.forms import CancelForm, WithdrawForm, version_of, written
 from ris.reporting.models import Draft, Report, ReportPart
 from ris.reporting.proofreading import checks
 from ris.reporting.sections import Section, rows
 from ris.reporting.signing import current_parts, digest
-from ris.reporting.states import ENDED, SIGNED, TAKING_BACK, Finding, PartKind
+from ris.reporting.states import ENDED, SIGNED, TAKING_BACK, Finding, PartKind, Significance
 
 
 def _filter(request: HttpRequest) -> tuple[str, str]:
@@ -186,6 +186,11 @@ def _page(
         context["sections"] = _fields(words, actions.starting_text(exams[0]))
         context["findings"] = Finding.choices
         context["finding"] = request.POST.get("finding", draft.finding)
+        if draft.kind == PartKind.FINAL and any(
+            one.kind == PartKind.PRELIMINARY for one in found.parts.all()
+        ):
+            context["significances"] = Significance.choices
+            context["significance"] = request.POST.get("significance", "")
         if draft.kind == PartKind.FINAL and not found.parts.all():
             context["together"] = worklists.together_with(exams[0].order.patient)
         looks = checks({exam.procedure.side for exam in exams}, exams[0].order.patient.sex)
@@ -288,10 +293,49 @@ def sign(request: UserRequest, pk: int) -> HttpResponse:
     found = report_for(request.user, pk)
     try:
         draft = _keep(request, found)
-        actions.sign_report(found, version=draft.version, by=request.user)
+        actions.sign_report(
+            found, version=draft.version, by=request.user, significance=request.POST.get("significance", "")
+        )
     except RisError as refused:
         return _page(request, report_for(request.user, pk), refused=refused, typed=_typed(request, found))
     return _onwards(request, found, f"{_whose(found)} is signed.")
+
+
+@needs("report.write")
+@require_GET
+def discrepancies(request: UserRequest) -> HttpResponse:
+    """What was signed otherwise than it was released, for those who wrote and those who signed."""
+    shown = request.GET.get("show", "open")
+    found = worklists.discrepancies(request.user, shown)
+    record_access(request.user, "discrepancies.list", count=len(found))
+    context = {
+        "found": found,
+        "show": shown if shown in worklists.DISCREPANCIES else "open",
+        "shows": worklists.DISCREPANCIES.items(),
+        "significances": [choice for choice in Significance.choices if choice[0]],
+        "can_rate": allowed(request.user, "report.sign"),
+    }
+    return render(request, "reporting/discrepancies.html", context)
+
+
+@needs("report.sign")
+@require_POST
+def rate(request: UserRequest, pk: int) -> HttpResponse:
+    found = discrepancy_for(request.user, pk)
+    try:
+        actions.rate_discrepancy(
+            found, request.POST.get("significance", ""), note=request.POST.get("note", ""), by=request.user
+        )
+    except BadValue as refused:
+        return see_other(request, "/reading/discrepancies", refused.message)
+    return see_other(request, "/reading/discrepancies", "Rated. Who wrote the preliminary text will see it.")
+
+
+@needs("report.write")
+@require_POST
+def seen(request: UserRequest, pk: int) -> HttpResponse:
+    actions.see_discrepancy(discrepancy_for(request.user, pk), by=request.user)
+    return see_other(request, "/reading/discrepancies", "Seen.")
 
 
 def _patient(found: Report) -> Patient:

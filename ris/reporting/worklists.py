@@ -30,8 +30,8 @@ from ris.exams.states import ExamStatus
 from ris.orders.models import Order
 from ris.orders.states import OrderStatus, Priority
 from ris.patients.models import Patient
-from ris.reporting.models import Draft, Report, ReportedExam, ReportPart
-from ris.reporting.states import ENDED, SIGNED, ReportStatus
+from ris.reporting.models import Discrepancy, Draft, Report, ReportedExam, ReportPart
+from ris.reporting.states import ENDED, SIGNED, ReportStatus, Significance
 
 #: Time from the exam's end to the signature.
 TARGETS = {Priority.STAT: timedelta(hours=1), Priority.ROUTINE: timedelta(hours=24)}
@@ -283,3 +283,25 @@ def taken_back(exams: Iterable[Exam]) -> list[Report]:
 
 def draft_of(report: Report) -> Draft | None:
     return Draft.objects.select_related("author").filter(report=report).first()
+
+
+#: ?show= of the discrepancies and its word.
+DISCREPANCIES = {"open": "Open", "mine": "Mine", "major": "Major", "all": "All"}
+
+
+def discrepancies(user: User, show: str = "open", *, limit: int = 200) -> list[Discrepancy]:
+    """Signed texts that differ from their preliminary one, newest first. Open: not rated, or not seen by its
+    author; mine: what `user` wrote first."""
+    found = Discrepancy.objects.select_related("final__signed_by", "preliminary__author", "rated_by")
+    if show == "mine":
+        found = found.filter(preliminary__author=user)
+    elif show == "major":
+        found = found.filter(significance=Significance.MAJOR)
+    elif show != "all":
+        found = found.filter(Q(significance=Significance.UNRATED) | Q(seen_at=None))
+    return list(
+        found.prefetch_related(
+            "final__report__reported__exam__order__patient__identifiers",
+            "final__report__reported__exam__procedure__procedure_type",
+        ).order_by("-pk")[:limit]
+    )

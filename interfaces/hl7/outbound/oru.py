@@ -12,7 +12,7 @@ from interfaces.hl7.er7 import Raw, Value
 from interfaces.hl7.outbound import orm, parts
 from interfaces.hl7.outbound.parts import Writer
 from ris.exams.models import Exam
-from ris.reporting.models import ReportPart
+from ris.reporting.models import Discrepancy, ReportPart
 from ris.reporting.sections import IMPRESSION, Section
 from ris.reporting.signing import current_parts
 from ris.reporting.states import TAKING_BACK, Finding, PartKind
@@ -30,6 +30,7 @@ _STATUS = {
 #: OBX-3.1.2 where a partner knows the order's own code with a suffix (HL7 2.5.1 7.2.3).
 _SUFFIXES = {"59776-5": "GDT", "19005-8": "IMP", "18783-1": "REC", "55107-7": "ADT"}
 
+_DISCREPANCY = ["", "Discrepancy with preliminary report"]
 _DOCUMENT = ["18748-4", "Diagnostic imaging study", "LN"]
 
 #: OBX-8 (table 0078) and OBX-17 (RadLex).
@@ -193,6 +194,12 @@ def observations(result: Result, exam: Exam, writer: Writer) -> Iterator[Observa
     if (part := result.part) is None:
         return
     yield from _text(part, exam, status, writer)
+    if part.kind == PartKind.FINAL and (found := Discrepancy.objects.filter(final=part).first()):
+        # Care may have begun on the preliminary text.
+        rating = f": {found.get_significance_display()}" if found.significance else ""
+        yield Observation(
+            "ST", _DISCREPANCY, "", f"Differs from the preliminary report{rating}", status, {8: "A"}
+        )
     if writer.option("digest") == "yes":
         yield Observation("ST", ["", "SHA-256 of the signed text"], "", part.digest, status)
     if result.pdf is not None:

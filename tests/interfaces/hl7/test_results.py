@@ -121,6 +121,22 @@ def test_what_was_never_told_is_not_taken_back_and_a_preliminary_is_cancelled_wi
     assert [statuses(one) for one in results()] == [("P", "P"), ("X", "X")]
 
 
+def test_a_signed_text_that_differs_from_the_preliminary_says_so() -> None:
+    """RST-08: F with a flag, because care may have begun on the preliminary text."""
+    partner(facts="results", profile=QUIET)
+    report = make_report()
+    write(report, (*IMPRESSION, "No fracture."))
+    reporting.make_preliminary(report, version=Draft.objects.get(report=report).version, by=person("rita"))
+    write(report, (*IMPRESSION, "Fracture."))
+    version = Draft.objects.get(report=report).version
+    reporting.sign_report(report, version=version, significance="major", by=person("rita"))
+    preliminary, final = results()
+    flag = "Differs from the preliminary report: Major: care may change"
+    flagged = [(row[5], row[8], row[11]) for row in final.all("OBX") if row[5].startswith("Differs")]
+    assert flagged == [(flag, "A", "F")]
+    assert "Differs" not in preliminary.text
+
+
 def test_a_preliminary_never_overtakes_the_final() -> None:
     """RST-11: whatever happens to the P, the F of the same exam waits behind it."""
     endpoint = partner(facts="results", profile=QUIET)
