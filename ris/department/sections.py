@@ -18,6 +18,7 @@ _SECTIONS = (
     ("/admin/rooms", "Rooms", "department.view"),
     ("/admin/stations", "Stations", "department.view"),
     ("/admin/catalogue", "Catalogue", "department.view"),
+    ("/admin/dose-levels", "Dose levels", "department.view"),
     ("/admin/templates", "Report templates", "department.view"),
     ("/admin/questionnaires", "Safety questions", "safety.change"),
     ("/admin/safety-rules", "Safety rules", "safety.change"),

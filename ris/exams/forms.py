@@ -8,11 +8,13 @@ from django import forms
 from django.utils import timezone
 
 from ris.core.formats import clock
-from ris.department.models import Room
+from ris.department.models import ProcedureType, Room
 from ris.exams.identity import is_birth_year
-from ris.exams.models import Exam
+from ris.exams.levels import name_of
+from ris.exams.models import DoseReferenceLevel, Exam
+from ris.exams.models_dose import QUANTITIES
 from ris.exams.states import DISCONTINUATION_REASONS, WRONG_ENTRY
-from ris.orders.models import Order
+from ris.orders.models import Order, Side
 
 
 class StartForm(forms.Form):
@@ -110,3 +112,77 @@ class DiscardForm(forms.Form):
     reason = forms.CharField(
         label="Why no order is needed", max_length=200, help_text="A phantom, a test, a double start."
     )
+
+
+#: Why another exam is done than was asked for.
+CHANGE_REASONS = (
+    "Radiologist asked for it",
+    "Question needs it",
+    "Wrong exam was ordered",
+    "Patient's condition",
+    "Contrast not possible",
+    "Equipment",
+)
+
+
+class ChangeForm(forms.Form):
+    procedure = forms.ModelChoiceField(
+        label="Exam done",
+        queryset=ProcedureType.objects.filter(active=True),
+        error_messages={
+            "required": "Pick the exam that is done.",
+            "invalid_choice": "Pick the exam from the list.",
+        },
+    )
+    side = forms.ChoiceField(label="Side", required=False, choices=Side.choices)
+    reason = forms.CharField(
+        label="Why", max_length=200, error_messages={"required": "Say why another exam is done."}
+    )
+
+
+class DoseForm(forms.Form):
+    """The quantities that a kind of machine shows on its console."""
+
+    def __init__(self, *args: Any, quantities: tuple[str, ...], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for quantity in quantities:
+            unit = QUANTITIES[quantity]
+            whole = quantity in {"fluoroscopy_seconds", "exposures"}
+            field: forms.Field = (forms.IntegerField if whole else forms.DecimalField)(
+                label=f"{name_of(quantity)} ({unit})" if unit else name_of(quantity), required=False, min_value=0,
+                widget=forms.TextInput(attrs={"inputmode": "numeric" if whole else "decimal", "autocomplete": "off"}),
+            )  # fmt: skip
+            self.fields[quantity] = field
+
+
+class LevelForm(forms.ModelForm):  # type: ignore[type-arg]  # no generic at run time
+    """A reference level: for an exam of the catalogue, or a modality and a body part of it."""
+
+    class Meta:
+        model = DoseReferenceLevel
+        fields = [
+            "procedure_type",
+            "modality",
+            "body_part",
+            "quantity",
+            "value",
+            "source",
+            "valid_from",
+            "active",
+        ]
+        labels = {
+            "procedure_type": "Exam", "body_part": "Body part", "valid_from": "Valid from", "active": "In use",
+        }  # fmt: skip
+        help_texts = {
+            "procedure_type": "Leave empty for a whole body part.",
+            "source": "Who set it, and when: a law, a society, this department's own median.",
+        }
+        widgets = {"valid_from": forms.DateInput(attrs={"type": "date"})}
+
+    def clean(self) -> dict[str, Any]:
+        told = super().clean() or {}
+        if told.get("procedure_type") and (told.get("modality") or told.get("body_part")):
+            self.add_error("modality", "Pick an exam, or a modality with its body part, not both.")
+        elif not told.get("procedure_type") and not told.get("modality"):
+            self.add_error("modality", "Pick the exam or the modality that the level is for.")
+        return told

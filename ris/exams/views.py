@@ -12,14 +12,19 @@ from ris.audit.trail import record_access
 from ris.core.errors import BadValue, MissingData, NotFound
 from ris.core.formats import parse_day, today
 from ris.core.pages import is_live, see_other, unchanged
-from ris.department.models import Room
+from ris.department.models import Modality, Room
 from ris.exams import actions, identity, worklists
 from ris.exams.access import exam_for
+from ris.exams.actions.events import note_event
 from ris.exams.forms import CommentForm, CompleteForm, DiscontinueForm, StartForm
 from ris.exams.models import Exam
-from ris.exams.states import ExamStatus
+from ris.exams.page import exam_context, images_of
+from ris.exams.states import EventKind, ExamStatus
+from ris.exams.talk import unseen_counts
 from ris.orders.access import order_for
 from ris.orders.models import Order
+from ris.protocolling.worklists import protocols_for
+from ris.safety.passport import passport_for
 from scheduling.states import LIVE
 
 #: How long a scan stands for the patient in the room, in seconds.
@@ -29,17 +34,30 @@ _SCAN_HOLDS = 600
 @needs("exam.view")
 @require_GET
 def rooms(request: UserRequest) -> HttpResponse:
-    day = today()
-    version = worklists.board_version(day)
+    version = worklists.board_version(today())
     if unchanged(request, version):
         return HttpResponse(status=204)
-    cards = worklists.rooms_board(day)
+    return _rooms_page(request, version)
+
+
+def _rooms_page(
+    request: UserRequest, version: str = "", *, problem: str = "", status: int = 200
+) -> HttpResponse:
+    cards = worklists.rooms_board(today())
     if not is_live(request):
         record_access(
             request.user, "rooms.list", count=sum(bool(card.now) + bool(card.next) for card in cards)
         )
-    context = {"cards": cards, "version": version, "unmatched": worklists.unmatched_steps().count()}
-    return render(request, "exams/_rooms.html" if is_live(request) else "exams/rooms.html", context)
+    context = {
+        "cards": cards,
+        "version": version,
+        "unmatched": worklists.unmatched_steps().count(),
+        "problem": problem,
+        "can_perform": allowed(request.user, "exam.perform"),
+        "can_reconcile": allowed(request.user, "exam.reconcile"),
+    }
+    template = "exams/_rooms.html" if is_live(request) else "exams/rooms.html"
+    return render(request, template, context, status=status)
 
 
 def _room(code: str) -> Room:
@@ -63,12 +81,15 @@ def room(request: UserRequest, code: str) -> HttpResponse:
 def _room_page(request: UserRequest, place: Room, more: dict[str, object], status: int = 200) -> HttpResponse:
     day = more.setdefault("day", today())
     found = worklists.room_list(place, day)  # type: ignore[arg-type]
+    facts = worklists.row_facts(found.orders, request.user, magnet=place.modality == Modality.MR)
     if not is_live(request):
         count = len(found.now) + len(found.next) + len(found.add_ons) + len(found.done)
         record_access(request.user, "room.list", subject=place.code, count=count)
     context = {
         "room": place,
         "list": found,
+        "facts": facts,
+        "can_talk": allowed(request.user, "exam.talk"),
         "today": day == today(),
         "can_perform": allowed(request.user, "exam.perform"),
         "version": "",
@@ -102,6 +123,51 @@ def scan(request: UserRequest, code: str) -> HttpResponse:
     problem = f"Wristband says {name}. No exam of this patient waits in {place.name} today.{where}"
     link = f"/orders/{other.order_id}/start" if other else ""
     return _room_page(request, place, {"problem": problem, "problem_url": link}, status=409)
+
+
+@needs("exam.perform")
+@require_POST
+def scan_anywhere(request: UserRequest) -> HttpResponse:
+    """A wristband scanned on a page of no room: to the one exam of that patient today, started or not."""
+    wristband = identity.read_wristband(request.POST.get("scan", ""))
+    if not wristband.patients:
+        return _rooms_page(
+            request, problem=f"No patient has the number {wristband.text}. Scan again.", status=422
+        )
+    name = wristband.patients[0].name.display
+    running = worklists.running_exam(wristband.patients)
+    if running is not None:
+        return see_other(request, f"/exams/{running.pk}")
+    orders = worklists.waiting_orders(None, today(), wristband.patients)
+    if wristband.order is not None:
+        orders = [one for one in orders if one.pk == wristband.order.pk] or orders
+    if len(orders) != 1:
+        how = (
+            f"{len(orders)} exams today. Pick the room and the row."
+            if orders
+            else "no exam that waits today."
+        )
+        return _rooms_page(request, problem=f"{name} has {how}", status=409)
+    _remember_scan(request, orders[0])
+    return see_other(request, f"/orders/{orders[0].pk}/start")
+
+
+@needs("exam.view")
+@require_GET
+def portable(request: UserRequest) -> HttpResponse:
+    """What is done at the bedside, in the order one walks: by ward and bed."""
+    version = worklists.portable_version()
+    if unchanged(request, version):
+        return HttpResponse(status=204)
+    stops = worklists.portable_round()
+    facts = worklists.row_facts((one.order for one in stops), request.user)
+    if not is_live(request):
+        record_access(request.user, "portable.list", count=len(stops))
+    context = {
+        "stops": stops, "facts": facts, "version": version,
+        "can_perform": allowed(request.user, "exam.perform"),
+    }  # fmt: skip
+    return render(request, "exams/_portable.html" if is_live(request) else "exams/portable.html", context)
 
 
 def _remember_scan(request: UserRequest, order: Order) -> None:
@@ -156,6 +222,9 @@ def _start_page(request: UserRequest, order: Order, form: StartForm, **more: obj
         "procedures": order.procedures.all(),
         "form": form,
         "startable": order.status in worklists.STARTABLE,
+        "protocols": protocols_for([order]).get(order.pk, []),
+        "passport": passport_for(order),
+        "unseen": unseen_counts(request.user, [order.pk]).get(order.pk, (0, 0)),
         **more,
     }
     status = 409 if "mismatch" in more else 422 if form.errors else 200
@@ -187,22 +256,7 @@ def exam(request: UserRequest, pk: int) -> HttpResponse:
 
 
 def _exam_page(request: UserRequest, found: Exam, form: CompleteForm | None = None) -> HttpResponse:
-    reported = worklists.reported_of(found)
-    if form is None and found.status == ExamStatus.IN_PROGRESS:
-        initial = {
-            "series_count": reported.series, "image_count": reported.images, "comment": found.comment
-        }  # fmt: skip
-        form = CompleteForm(exam=found, initial=initial)
-    context = {
-        "exam": found,
-        "order": found.order,
-        "patient": found.order.patient,
-        "reported": reported,
-        "form": form,
-        "running": found.status == ExamStatus.IN_PROGRESS,
-        "can_perform": allowed(request.user, "exam.perform"),
-        "can_read": allowed(request.user, "report.write") and found.status == ExamStatus.COMPLETED,
-    }
+    context = exam_context(request.user, found, form)
     return render(request, "exams/exam.html", context, status=422 if form and form.errors else 200)
 
 
@@ -218,6 +272,11 @@ def complete(request: UserRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _exam_page(request, found, form)
     told = form.cleaned_data
+    check = images_of(found, worklists.reported_of(found))
+    if check.held is not None and check.missing:
+        note_event(
+            found, EventKind.NOTE, text=f"Completed with images missing: {check.words}.", by=request.user
+        )
     actions.complete_exam(
         found, by=request.user, comment=told["comment"], series_count=told["series_count"],
         image_count=told["image_count"], at=told["ended"],

@@ -1,5 +1,6 @@
 """What a room has before it, on hand and behind it; and what no order was found for."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,15 +11,22 @@ from zoneinfo import ZoneInfo
 from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.utils import timezone
 
+from ris.accounts.permissions import allowed
 from ris.core.formats import local
 from ris.department.models import Room
 from ris.exams.identity import read_wristband
 from ris.exams.models import Exam, PerformedProcedureStep
 from ris.exams.states import ExamStatus, PerformedStepStatus
+from ris.exams.talk import newest, unseen_counts
 from ris.orders.models import Order
 from ris.orders.states import OrderStatus, Priority
 from ris.patients.models import Patient
 from ris.patients.search import search_patients
+from ris.protocolling.models import ProtocolRequest
+from ris.protocolling.worklists import protocols_for
+from ris.safety.passport import Passport, passports_for
+from ris.safety.passport import fingerprint as passports_version
+from ris.safety.rules import Verdict
 from scheduling.models import Appointment
 from scheduling.states import PENDING, AppointmentStatus
 
@@ -36,17 +44,51 @@ def day_bounds(day: date, room: Room | None = None) -> tuple[datetime, datetime]
 
 def _exams() -> QuerySet[Exam]:
     return Exam.objects.select_related(
-        "order__patient", "procedure__procedure_type", "room", "technologist"
+        "order__patient", "order__visit", "procedure__procedure_type", "room", "technologist", "assistant"
     ).prefetch_related("order__patient__identifiers")
 
 
 def _pending() -> QuerySet[Appointment]:
     return (
         Appointment.objects.filter(status__in=PENDING)
-        .select_related("order", "patient", "room")
+        .select_related("order__visit", "patient", "room")
         .prefetch_related("patient__identifiers", "order__procedures__procedure_type")
         .order_by("during", "pk")
     )
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What a row says beside who and what: may we, by which protocol, has somebody asked."""
+
+    passport: Passport
+    protocols: list[ProtocolRequest]
+    unseen: int = 0
+    urgent: int = 0
+    #: Whether the patient may go to the magnet (ACR zones), for rooms that have one.
+    zone: tuple[str, str] | None = None
+
+
+def _zone(passport: Passport) -> tuple[str, str]:
+    """(words, tone)"""
+    if passport.verdict >= Verdict.ASK or not passport.reviewed:
+        return ("Not past zone II", "stop" if passport.stops else "wait")
+    if passport.verdict == Verdict.CONDITIONS:
+        return ("Zone IV with conditions", "wait")
+    return ("Zone IV cleared", "ok")
+
+
+def row_facts(orders: Iterable[Order], user: object, *, magnet: bool = False) -> dict[int, RowFacts]:
+    """By the order's id, in a fixed number of queries."""
+    wanted = {order.pk: order for order in orders}
+    passports = passports_for(wanted.values())
+    protocols = protocols_for(wanted.values())
+    unseen = unseen_counts(user, wanted) if allowed(user, "exam.talk") else {}
+    return {
+        pk: RowFacts(passports[pk], protocols.get(pk, []), *unseen.get(pk, (0, 0)),
+                     zone=_zone(passports[pk]) if magnet else None)
+        for pk in wanted
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,6 +101,14 @@ class RoomList:
     done: list[Exam]
     #: Patients whose family name stands twice in what is next.
     same_name: frozenset[int]
+
+    @property
+    def orders(self) -> list[Order]:
+        return [*(one.order for one in (*self.now, *self.next, *self.done)), *self.add_ons]
+
+    @property
+    def planned(self) -> int:
+        return len(self.now) + len(self.next) + len(self.done)
 
 
 def room_list(room: Room, day: date) -> RoomList:
@@ -91,7 +141,7 @@ def _add_ons(room: Room) -> QuerySet[Order]:
             facility=room.facility_id,
             procedures__procedure_type__modality=room.modality,
         )
-        .select_related("patient")
+        .select_related("patient", "visit")
         .prefetch_related("patient__identifiers", "procedures__procedure_type")
         .order_by("ordered_at")
         .distinct()
@@ -112,6 +162,8 @@ def room_version(room: Room, day: date) -> str:
             _fingerprint(Exam.objects.filter(Q(ended_at=None) | Q(ended_at__gte=bounds[0]), room=room)),
             _fingerprint(Appointment.objects.filter(room=room, during__startswith__gte=bounds[0])),
             _fingerprint(_add_ons(room)),
+            passports_version(),
+            newest(),
             f"{local(timezone.now()):%H%M}",
         )
     )
@@ -173,14 +225,78 @@ def board_version(day: date) -> str:
     )
 
 
-def waiting_orders(room: Room, day: date, patients: Iterable[Patient]) -> list[Order]:
-    """What these patients may have begun in the room: planned there that day, or a STAT request without a time."""
+def waiting_orders(room: Room | None, day: date, patients: Iterable[Patient]) -> list[Order]:
+    """What these patients may have begun in the room, or in any: planned that day, else a STAT request without a
+    time."""
     bounds = day_bounds(day, room)
     wanted = [patient.pk for patient in patients]
     planned = _pending().filter(
-        room=room, patient__in=wanted, during__startswith__gte=bounds[0], during__startswith__lt=bounds[1]
+        patient__in=wanted, during__startswith__gte=bounds[0], during__startswith__lt=bounds[1]
     )
-    return [one.order for one in planned] or list(_add_ons(room).filter(patient__in=wanted))
+    if room is None:
+        return [one.order for one in planned]
+    return [one.order for one in planned.filter(room=room)] or list(_add_ons(room).filter(patient__in=wanted))
+
+
+def running_exam(patients: Iterable[Patient]) -> Exam | None:
+    return (
+        Exam.objects.filter(status=ExamStatus.IN_PROGRESS, order__patient__in=[one.pk for one in patients])
+        .order_by("-started_at")
+        .first()
+    )
+
+
+@dataclass(frozen=True)
+class BedsideStop:
+    """One exam on the round: at which bed, and how far it has come."""
+
+    order: Order
+    ward: str
+    bed: str
+    exam: Exam | None
+
+
+#: What people write between ward and bed: "4 East^12^B" of an EMR, "4 East 12" of ours.
+_BED = re.compile(r"^(?P<ward>.*?)[\s^,-]+(?:(?:bed|room)\s*)?(?P<bed>\d+\S*(?:[\s^]+\S+)?)$", re.IGNORECASE)
+
+
+def ward_and_bed(location: str) -> tuple[str, str]:
+    found = _BED.match(location.strip(" ^"))
+    return (
+        (found["ward"].strip(" ^"), found["bed"].replace("^", " ")) if found else (location.strip(" ^"), "")
+    )
+
+
+def _portable() -> QuerySet[Order]:
+    """Orders of table 0124 PORT, "the examining device goes to patient's location", that are not done."""
+    return Order.objects.filter(
+        transport="PORT", status__in=[OrderStatus.REQUESTED, OrderStatus.SCHEDULED, OrderStatus.IN_PROGRESS]
+    )
+
+
+def portable_round() -> list[BedsideStop]:
+    """By ward and bed; within a ward urgent ones do not jump the walk, they are marked."""
+    orders = (
+        _portable()
+        .select_related("patient", "visit", "facility")
+        .prefetch_related("patient__identifiers", "procedures__procedure_type", "exams")
+        .order_by("ordered_at")
+    )
+    stops = []
+    for order in orders:
+        ward, bed = ward_and_bed(order.visit.location if order.visit else "")
+        running = [one for one in order.exams.all() if one.status == ExamStatus.IN_PROGRESS]
+        stops.append(BedsideStop(order, ward or "Place not known", bed, running[0] if running else None))
+    return sorted(stops, key=lambda one: (one.ward == "Place not known", one.ward, _numbered(one.bed)))
+
+
+def _numbered(bed: str) -> tuple[int, str]:
+    number = re.match(r"\d+", bed)
+    return (int(number[0]) if number else 0, bed)
+
+
+def portable_version() -> str:
+    return "-".join((_fingerprint(_portable()), passports_version(), newest()))
 
 
 def elsewhere(day: date, patients: Iterable[Patient]) -> Appointment | None:

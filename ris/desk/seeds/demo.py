@@ -21,8 +21,10 @@ from billing.models import Fee
 from ris.accounts.models import User
 from ris.department.models import Facility, Practitioner, ProcedureType, Room
 from ris.desk.seeds.bare import FACILITY
+from ris.desk.seeds.notes import write_notes
 from ris.desk.seeds.people import REFERRERS, STAFF, invent_people
 from ris.desk.seeds.plan import Planner
+from ris.desk.seeds.safety import invent_safety
 from ris.desk.seeds.writing import EMERGENCY_PHONE, Writer
 from ris.events.models import Event
 from ris.events.outbox import record
@@ -45,6 +47,7 @@ def seed_demo(number: int, say: Say, *, patients: int = PATIENTS, now: datetime 
     phases: dict[str, Callable[[Random], str]] = {
         "people": lambda rng: _people(rng, moment, patients),
         "work": lambda rng: _work(rng, moment),
+        "safety": lambda rng: invent_safety(rng, moment),
         "messages": lambda rng: _messages(number),
     }
     for phase, fill in phases.items():
@@ -144,6 +147,7 @@ def _work(rng: Random, now: datetime) -> str:
         blocks=_blocks(rooms, now.astimezone(zone)),
     )
     counts = Writer(rng, now, facility).write(planner.cases())
+    counts["notes"] = write_notes(rng, now)
     return ", ".join(f"{count:,} {noun}" for noun, count in counts.items())
 
 

@@ -15,7 +15,7 @@ from ris.exams.states import TalkSide
 from ris.orders.models import Order
 
 
-def side_of(user: User) -> TalkSide:
+def side_of(user: object) -> TalkSide:
     """Where a user stands: who reads sits in the reading room, all others at the scanner."""
     return TalkSide.READING if allowed(user, "report.write") else TalkSide.ROOM
 
