@@ -10,6 +10,7 @@ from ris.core.guards import append_only
 from ris.exams.models import Exam
 from ris.exams.states import EventKind, RepeatReason, Severity, TalkSide
 from ris.orders.models import Order
+from ris.safety.models import Reaction
 
 
 class ExamEvent(models.Model):
@@ -26,6 +27,10 @@ class ExamEvent(models.Model):
     text = models.CharField(max_length=400, blank=True)
     by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     at = models.DateTimeField()
+    #: What a reaction has left in the patient's record.
+    reaction = models.OneToOneField(
+        Reaction, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
     withdraws = models.OneToOneField(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="withdrawal"
     )

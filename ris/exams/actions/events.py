@@ -8,13 +8,17 @@ from django.utils import timezone
 from ris.accounts.models import User
 from ris.accounts.permissions import require
 from ris.core.errors import BadValue, Conflict, MissingData, NotAllowed
-from ris.department.models import ProcedureType
+from ris.core.formats import local
+from ris.department.models import Modality, ProcedureType
 from ris.events.outbox import record
 from ris.exams.actions.exams import locked
 from ris.exams.models import Exam
 from ris.exams.models_notes import ExamEvent
 from ris.exams.states import EventKind, ExamStatus, RepeatReason, Severity
 from ris.orders import actions as orders
+from ris.orders.models import Order
+from ris.safety.actions import note_fact, withdraw_fact
+from ris.safety.models import Agent, Reaction, Source
 
 #: What a person notes; the others follow from verbs.
 NOTED = {
@@ -42,8 +46,9 @@ def note_event(
     exam, order = locked(exam)
     if exam.status == ExamStatus.ENTERED_IN_ERROR:
         raise Conflict("This exam was started by mistake; there is nothing to note on it.")
+    reaction = _lasting(exam, order, severity, text, by=by, at=at) if kind == EventKind.REACTION else None
     event = ExamEvent.objects.create(
-        exam=exam, kind=kind, severity=severity, reason=reason if kind in _COUNTED else "",
+        exam=exam, kind=kind, reaction=reaction, severity=severity, reason=reason if kind in _COUNTED else "",
         image_count=max(image_count or 1, 1) if kind in _COUNTED else None,
         text=text.strip()[:400], by=by, at=at or timezone.now(),
     )  # fmt: skip
@@ -52,6 +57,25 @@ def note_event(
         event=event.pk, event_kind=str(kind), severity=str(severity),
     )  # fmt: skip
     return event
+
+
+def _lasting(
+    exam: Exam, order: Order, severity: str, text: str, *, by: User, at: datetime | None
+) -> Reaction:
+    """The reaction as a fact of the patient's, for every later exam; the medium is what was given last."""
+    given = exam.administrations.select_related("lot__item").exclude(volume_ml=None).last()
+    kind = exam.procedure.procedure_type
+    agent = Agent.OTHER
+    if kind is not None and (given or kind.contrast):
+        agent = Agent.GADOLINIUM if kind.modality == Modality.MR else Agent.IODINE
+    return note_fact(
+        Reaction(
+            patient=order.patient, order=order, kind=agent, agent=given.lot.item.label[:80] if given else "",
+            severity=severity, description=text.strip()[:200], source=Source.RECORD, verified_by=by,
+            happened_on=f"{local(at or timezone.now()):%Y-%m-%d}",
+        ),
+        by=by, at=at,
+    )  # fmt: skip
 
 
 @transaction.atomic
@@ -67,6 +91,8 @@ def withdraw_event(event: ExamEvent, *, reason: str, by: User, at: datetime | No
     exam, order = locked(event.exam)
     if ExamEvent.objects.filter(withdraws=event).exists():
         raise Conflict("This was withdrawn already.")
+    if event.reaction is not None and event.reaction.withdrawn_at is None:
+        withdraw_fact(event.reaction, reason=reason, by=by)
     withdrawal = ExamEvent.objects.create(
         exam=exam, kind=EventKind.WITHDRAWN, text=reason.strip()[:400], by=by, at=at or timezone.now(),
         withdraws=event,
