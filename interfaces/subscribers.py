@@ -6,6 +6,7 @@ the fact's own, and the rest the record as it now stands.
 
 from interfaces import solving as solving
 from interfaces.hl7.held import apply_waiting_merges
+from interfaces.models import Case, CaseKind, CaseStatus
 from interfaces.telling import charges, objects, orders, patients, results, schedule
 from ris.events.models import Event
 from ris.events.outbox import subscriber
@@ -27,6 +28,15 @@ def tell(event: Event) -> None:
 def tell_archive(event: Event) -> None:
     """Objects go to others than messages do, so they need not wait for each other."""
     objects.tell(event)
+
+
+@subscriber("interfaces.objects", "exam.started", "performed_step.matched", "images.matched")
+def find_place(_: Event) -> None:
+    """An exam has begun or a step has found its order: objects that came for it may have their place now."""
+    if Case.objects.filter(kind=CaseKind.UNKNOWN_OBJECT, status=CaseStatus.OPEN).exists():
+        from interfaces.dicom.store import take_again
+
+        take_again()
 
 
 @subscriber(

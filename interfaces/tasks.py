@@ -46,6 +46,15 @@ def sweep() -> None:
     receiver.recover(older_than=STRANDED_AFTER)
 
 
+@shared_task(name="interfaces.tasks.ask_archive")
+def ask_archive() -> None:
+    """Ask the archives which images of recent exams they have (RAD-11)."""
+    if Endpoint.objects.filter(protocol__in=_ARCHIVES, active=True, profile__ask_images="yes").exists():
+        from interfaces.dicom.archive import ask_for_images
+
+        ask_for_images(timezone.now())
+
+
 @shared_task(name="interfaces.tasks.retain")
 def retain() -> None:
     """Let go of old bytes and rows; see `interfaces.retention`."""

@@ -1,8 +1,16 @@
 from django.urls import path
 
-from interfaces.views import alarms, cases, lines, messages, partners
+from interfaces.views import alarms, cases, images, lines, messages, modalities, partners
 
 urlpatterns = [
+    path("admin/modalities", modalities.modalities, name="modalities"),
+    path("admin/modalities/new", modalities.add, name="modality_add"),
+    path("admin/modalities/<int:pk>", modalities.modality, name="modality"),
+    path("admin/modalities/<int:pk>/why", modalities.why, name="modality_why"),
+    path("admin/modalities/<int:pk>/echo", modalities.echo, name="modality_echo"),
+    path("admin/modalities/<int:pk>/find", modalities.find, name="modality_find"),
+    path("exams/<int:pk>/images", images.open_images, name="exam_images"),
+    path("exams/<int:pk>/archive-studies", images.archive_studies, name="exam_archive_studies"),
     path("admin/partners", partners.partners, name="admin_partners"),
     path("admin/partners/new", partners.partner, name="admin_partner_new"),
     path("admin/partners/<int:pk>", partners.partner, name="admin_partner"),

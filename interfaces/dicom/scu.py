@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from django.conf import settings
-from pydicom import dcmread
+from pydicom import config, dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
@@ -33,6 +33,9 @@ from interfaces.dicom.status import (
 from interfaces.models import Endpoint
 
 log = logging.getLogger("lightbox.dicom")
+
+# Told of an odd value pydicom would quote it, in the log: it may be a patient's.
+config.settings.reading_validation_mode = config.settings.writing_validation_mode = config.IGNORE
 
 CONNECT_SECONDS = 5.0
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -71,7 +74,7 @@ def envelope(data_set: bytes, sop_class: str, instance: str, transfer_syntax: st
     meta.ImplementationClassUID = UID(_IMPLEMENTATION)
     out = DicomBytesIO()
     out.write(b"\0" * 128 + b"DICM")
-    write_file_meta_info(out, meta, enforce_standard=False)
+    write_file_meta_info(out, meta, enforce_standard=True)
     return out.getvalue() + data_set
 
 

@@ -42,8 +42,8 @@ KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 DATA_SET_CAP = 33_554_432
 C_STORE = "C-STORE"
 
-#: Cannot understand (PS3.4 table B.2-1).
-_CANNOT_UNDERSTAND = 0xC000
+#: PS3.4 table B.2-1.
+_DOES_NOT_MATCH, _CANNOT_UNDERSTAND = 0xA900, 0xC000
 
 _WORDS = {
     XRAY_DOSE: "dose report", ENHANCED_XRAY_DOSE: "dose report", RADIOPHARMACEUTICAL_DOSE: "dose report",
@@ -103,6 +103,8 @@ def _read(raw: bytes, *, explicit: bool) -> Dataset:
 def take(kept: ReceivedDataset, source: str) -> bool:
     """Give an object its place. False when it found none, and a case says so. Raises Refused when unreadable."""
     ds = _read(bytes(kept.raw), explicit=kept.transfer_syntax_uid == EXPLICIT_LITTLE_ENDIAN)
+    if (ds.get("SOPClassUID"), ds.get("SOPInstanceUID")) != (kept.sop_class_uid, kept.sop_instance_uid):
+        raise Refused(_DOES_NOT_MATCH, "The data set is not the object that the command names.")
     with working_for(source), transaction.atomic():
         exam = exam_of(ds)
         problem = "" if exam else "of a study that no exam here has"

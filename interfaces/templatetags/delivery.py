@@ -12,7 +12,12 @@ from ris.exams.models import Exam
 
 register = template.Library()
 
-_RESULTS = Q(type__startswith="ORU") | Q(type__startswith="MDM")
+_RESULTS = (
+    Q(type__startswith="ORU")
+    | Q(type__startswith="MDM")
+    | Q(type__startswith="C-STORE")
+    | Q(type__startswith="STOW-RS")
+)
 _STUCK = (OutboundState.REJECTED, OutboundState.HELD)
 
 

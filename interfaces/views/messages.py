@@ -13,7 +13,7 @@ from interfaces import actions, causes, effects, worklists
 from interfaces.access import inbound_for, outbound_for
 from interfaces.forms import EditForm, ReasonForm, SearchForm
 from interfaces.hl7 import comparing, editing, masking
-from interfaces.models import Case, CaseStatus, Endpoint, InboundMessage, OutboundMessage
+from interfaces.models import Case, CaseStatus, Endpoint, InboundMessage, OutboundMessage, Protocol
 from interfaces.states import InboundState, OutboundState
 from interfaces.views.alarms import banner
 from ris.accounts.doors import UserRequest, needs
@@ -85,14 +85,20 @@ def messages(request: UserRequest, way: str) -> HttpResponse:
 
 _TABS = {"raw": "Raw", "tree": "Fields", "did": "What we did", "diff": "Differences to the last good one"}
 
+#: A data set has no fields of HL7.
+_DICOM_TABS = {"raw": "Data set", "did": "What we did"}
+
 
 def _message_page(request: UserRequest, way: str, message: Message, *, show: bool = False) -> HttpResponse:
     """The message, masked unless it is shown: what it says of a patient is seen on demand, and each time noted."""
+    is_dicom = message.endpoint is not None and message.endpoint.protocol != Protocol.MLLP
+    tabs = _DICOM_TABS if is_dicom else _TABS
     tab = request.POST.get("tab") or request.GET.get("tab", "raw")
-    tab = tab if tab in _TABS else "raw"
+    tab = tab if tab in tabs else "raw"
     is_in = isinstance(message, InboundMessage)
     context = {
-        "way": way, "message": message, "tab": tab, "tabs": _TABS.items(), "show": show, "size": len(message.raw),
+        "way": way, "message": message, "tab": tab, "tabs": tabs.items(), "show": show,
+        "is_dicom": is_dicom, "size": len(message.raw),
         "may_show": allowed(request.user, "message.reveal"), "may_act": allowed(request.user, "message.act"),
         "cause": causes.of(message),
         "cases": Case.objects.filter(**{"inbound" if is_in else "outbound": message}).select_related("owner"),
@@ -121,6 +127,12 @@ def _of_tab(tab: str, message: Message, user: User, *, show: bool) -> dict[str, 
             return {"unreadable": problem.message, "good": good}
         return {"good": good, "good_url": _page_of(good) if good else "", "differences": found}
     answer = message.ack if isinstance(message, InboundMessage) else message.answer
+    if message.endpoint is not None and message.endpoint.protocol != Protocol.MLLP:
+        # Loaded here: few pages show a data set.
+        from interfaces.dicom import dump
+
+        said = [dump.Line("", line) for line in bytes(answer or b"").decode().splitlines()]
+        return {"raw": dump.lines(raw, show=show), "answer": said}
     return {"raw": masking.lines(raw, show=show), "answer": masking.lines(bytes(answer or b""), show=show)}
 
 
@@ -243,6 +255,8 @@ def edit(request: UserRequest, way: str, pk: int) -> HttpResponse:
     """Change the text, look at what was changed, then have it sent or read."""
     require(request.user, "message.reveal")
     message: Message = inbound_for(request.user, pk) if way == "in" else outbound_for(request.user, pk)
+    if message.endpoint is not None and message.endpoint.protocol != Protocol.MLLP:
+        raise Conflict("An object is not edited by hand: correct the report, and it is made anew.")
     default = message.endpoint.encoding if message.endpoint else "UNICODE UTF-8"
     original = editing.text_of(bytes(message.raw), default)
     record_access(
