@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from django.conf import settings
 
-from interfaces.dicom import dimse, mpps, scu, store, worklist
+from interfaces.dicom import dimse, ian, mpps, scu, store, worklist
 from interfaces.dicom.ae import ApplicationEntity, Service
 from interfaces.dicom.association import Request
 from interfaces.dicom.database import Database, Reach
 from interfaces.dicom.downtime import Downtime
+from interfaces.dicom.ian import Notices
 from interfaces.dicom.mpps import PerformedSteps
 from interfaces.dicom.standin import Copy
 from interfaces.dicom.stations import Stations
@@ -51,6 +52,8 @@ def services(reading: Database, writing: Database, trail: Trail, copy: Copy) -> 
             data_set_cap=mpps.DATA_SET_CAP,
             kept={dimse.N_CREATE_RQ: mpps.check_creation, dimse.N_SET_RQ: mpps.check_change},
         ),
+        mpps.RETRIEVE_SOP_CLASS: Service({dimse.N_GET_RQ: steps.get}),
+        ian.SOP_CLASS: Service({dimse.N_CREATE_RQ: Notices(writing).create}, data_set_cap=ian.DATA_SET_CAP),
         **dict.fromkeys(store.SOP_CLASSES, objects),
         scu.COMMITMENT: Service(
             {dimse.N_EVENT_REPORT_RQ: received.report}, data_set_cap=store.DATA_SET_CAP, as_scu=True
@@ -88,6 +91,7 @@ class Listener:
         self._downtime.start(table)
         self._trail.start()
         bound = await self._ae.listen(host, port)
+        self._trail.twins.answering(settings.RIS_AE_TITLE, host, bound)
         if self._secure is not None:
             self.secure_port = await self._ae.listen(*self._secure)
         return host, bound

@@ -30,10 +30,11 @@ _NO_ORDER = "The archive holds it, and no order is known for it."
 
 @dataclass(frozen=True)
 class SeriesImages:
-    """One series. `count` is for sources that name no instances."""
+    """One series. `count` is for sources that name no instances; `gone` are those the archive has no more."""
 
     series_instance_uid: str
     instances: Sequence[str] = ()
+    gone: Sequence[str] = ()
     count: int | None = None
     availability: str = Availability.ONLINE
 
@@ -102,7 +103,8 @@ def _held(images: StudyImages) -> tuple[Any, ...]:
 def _take(images: StudyImages, new: NewImages) -> None:
     known: dict[str, Any] = {} if new.whole else dict(images.series)
     for one in new.series:
-        instances = sorted({*known.get(one.series_instance_uid, {}).get("instances", []), *one.instances})
+        before = known.get(one.series_instance_uid, {}).get("instances", [])
+        instances = sorted({*before, *one.instances} - set(one.gone))
         known[one.series_instance_uid] = {
             "count": len(instances) if one.count is None else one.count,
             "availability": str(one.availability),
