@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 
 from django.db import IntegrityError, transaction
@@ -102,7 +102,10 @@ def _fitting(
         raise BadValue("That time has passed.", location="start")
     if minutes is not None and not 5 <= minutes <= 480:
         raise BadValue("An appointment takes 5 to 480 minutes.", location="minutes")
-    end = start + timedelta(minutes=minutes or sum(one.duration_minutes for one in types if one))
+    # In UTC: on a local clock that is set back meanwhile, half an hour would be ninety minutes.
+    end = start.astimezone(UTC) + timedelta(
+        minutes=minutes or sum(one.duration_minutes for one in types if one)
+    )
     if not outside_hours:
         _check_open(room, start, end, by)
     return exam_type, DateTimeTZRange(start, end)

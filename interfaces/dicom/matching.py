@@ -243,14 +243,18 @@ def _match_time_of_day(criteria: Criteria, times: tuple[time | None, time | None
 
 
 def bound_start(criteria: Criteria, operator: str, local: datetime) -> None:
-    """A bound on the facility's own clock, and one on the indexed column that holds for every facility."""
-    widest = "min" if operator == ">=" else "max"
+    """A bound on the facility's own clock, and one on the indexed column that holds for every facility.
+
+    The second leaves an hour's room: when clocks are set back, a time of day comes twice and both are meant.
+    """
+    widest, room = ("min", "- interval '1 hour'") if operator == ">=" else ("max", "+ interval '1 hour'")
     moment = local.isoformat()
     criteria.add(
-        f"step.starts_at {operator} (SELECT {widest}(%s::timestamp AT TIME ZONE timezone) FROM department_facility)",
+        f"step.starts_at {operator}"
+        f" (SELECT {widest}(%s::timestamp AT TIME ZONE timezone) {room} FROM department_facility)",
         moment,
     )
-    criteria.add(f"step.starts_at {operator} %s::timestamp AT TIME ZONE facility.timezone", moment)
+    criteria.add(f"{LOCAL_START} {operator} %s::timestamp", moment)
 
 
 def _range(tag: int, text: str) -> tuple[str, str]:

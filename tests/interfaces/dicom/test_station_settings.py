@@ -143,7 +143,7 @@ def test_the_offset_from_utc_is_told_as_the_station_is_set(ris: Ris) -> None:
         ("asked", False, False), ("asked", True, True), ("always", False, True), ("never", True, False),
     ):  # fmt: skip
         settings(timezone_offset=setting)
-        keys = {"TimezoneOffsetFromUTC": ""} if asked else {}
+        keys: dict[str, Any] = {"TimezoneOffsetFromUTC": ""} if asked else {}
         (match,) = ris.find(query(**keys)).matches
         assert ("TimezoneOffsetFromUTC" in match) == shown, setting
         assert not shown or match.TimezoneOffsetFromUTC in {"-0400", "-0500"}
