@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from interfaces import cases, tls
 from interfaces.hl7.profile import QUIET_HOURS
+from interfaces.modalities import silent_machines
 from interfaces.models import (
     Alarm,
     AlarmRule,
@@ -139,6 +140,7 @@ def findings(now: datetime) -> Iterator[Finding]:
     yield from _old_queues([pk for pk in watched if pk not in stopped], now)
     yield from _silent(watched, now)
     yield from _waiting_cases(now)
+    yield from _silent_machines(now)
     yield from _certificates(now)
 
 
@@ -267,6 +269,14 @@ def _waiting_cases(now: datetime) -> Iterator[Finding]:
         yield Finding(AlarmRule.CASES, None, "", waiting["count"], waiting["since"])
 
 
+def _silent_machines(now: datetime) -> Iterator[Finding]:
+    for one in silent_machines(now):
+        assert one.twin is not None
+        assert one.twin.last_heard_at is not None
+        minutes = int((now - one.twin.last_heard_at).total_seconds() // 60)
+        yield Finding(AlarmRule.STATION, None, one.station.ae_title, minutes, one.twin.last_heard_at)
+
+
 def _certificates(now: datetime) -> Iterator[Finding]:
     """Ours, and those that partners and stations are bound to."""
     days = tls.days_left(now=now)
@@ -304,6 +314,8 @@ def words_for(alarm: Alarm) -> str:
             return f"Messages from {name} are refused" if incoming else f"{name} refuses messages"
         case AlarmRule.SILENCE:
             return f"Nothing has come from {name}"
+        case AlarmRule.STATION:
+            return f"{alarm.cause} is silent"
         case AlarmRule.CASES:
             return "Cases wait for somebody"
         case _:

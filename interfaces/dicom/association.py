@@ -22,6 +22,7 @@ from interfaces.dicom.status import (
     UNRECOGNIZED_OPERATION,
     Refused,
 )
+from interfaces.dicom.twins import OURSELVES
 from ris.core import certificates
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ class Asker(Protocol):
 
     @property
     def peer_max_pdu(self) -> int: ...
+
+    @property
+    def is_our_own_try(self) -> bool: ...
 
     async def send(self, data: bytes) -> None: ...
 
@@ -128,6 +132,8 @@ class Association(asyncio.Protocol):
     def __init__(self, ae: "ApplicationEntity", *, secured: bool = False) -> None:
         self.ae = ae
         self.secured = secured
+        #: A page tries our services as this machine; of the machine itself it says nothing.
+        self.is_our_own_try = False
         self.peer_address = ""
         #: SHA-256 of the certificate it showed; "" in clear text.
         self.certificate = ""
@@ -385,10 +391,12 @@ class Association(asyncio.Protocol):
                 extended=extended,
             )
         )
-        self.ae.twins.associated(
-            request, self.peer_address, tls=self.secured,
-            accepted=frozenset(one.sop_class for one in self._contexts.values()),
-        )  # fmt: skip
+        self.is_our_own_try = request.implementation_name == OURSELVES and self.peer_address in _LOOPBACK
+        if not self.is_our_own_try:
+            self.ae.twins.associated(
+                request, self.peer_address, tls=self.secured,
+                accepted=frozenset(one.sop_class for one in self._contexts.values()),
+            )  # fmt: skip
         self._rest()
 
     # Messages
@@ -490,7 +498,7 @@ class Association(asyncio.Protocol):
             self._start_next()
 
     def _seen(self, request: Request) -> None:
-        title = self.caller.ae_title if self.caller else ""
+        title = self.caller.ae_title if self.caller and not self.is_our_own_try else ""
         if request.command.field == dimse.C_ECHO_RQ:
             self.ae.twins.echoed(title, self.peer_address)
         elif request.command.field in (dimse.N_CREATE_RQ, dimse.N_SET_RQ):
@@ -523,6 +531,7 @@ class Association(asyncio.Protocol):
             await operation(request)
 
 
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _TRANSFER_SYNTAXES = {IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN}
 
 

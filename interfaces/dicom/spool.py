@@ -95,6 +95,7 @@ class Nobody:
     caller: Caller | None
     peer_address: str
     peer_max_pdu: int = MAX_PDU
+    is_our_own_try: bool = False
 
     async def send(self, data: bytes) -> None:
         return

@@ -20,8 +20,16 @@ MOST_STRANGERS = 200
 _MOST_VALUES = 120
 DAYS_KEPT = timedelta(days=90)
 
-_SCHEDULED = frozenset({"ScheduledStationAETitle", "ScheduledProcedureStepStartDate", "Modality",
-                        "ScheduledProcedureStepStartTime", "ScheduledStationName", "ScheduledProcedureStepStatus"})  # fmt: skip
+_SCHEDULED = frozenset(
+    {
+        "ScheduledStationAETitle",
+        "ScheduledStationName",
+        "ScheduledProcedureStepStartDate",
+        "ScheduledProcedureStepStartTime",
+        "ScheduledProcedureStepStatus",
+        "Modality",
+    }
+)
 
 
 def learn(batch: Iterable[News]) -> None:

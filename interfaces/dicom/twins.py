@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from interfaces.dicom.pdu import AssociateRequest
 
 _FLUSH_SECONDS = 5.0
+#: Implementation Version Name of our own tries: they are no machine's news.
+OURSELVES = "LIGHTBOX_SELF"
 #: More machines than any department has: what a flood of invented titles can take.
 _MOST = 500
 
@@ -47,7 +49,8 @@ class Twins:
 
     def __init__(self) -> None:
         self._news: dict[str, News] = {}
-        self._taken_at = time.monotonic()
+        # The first news is written at once.
+        self._taken_at = float("-inf")
 
     def _of(self, title: str, address: str) -> News | None:
         now = datetime.now(UTC)
@@ -105,6 +108,10 @@ class Twins:
         news = self._of(title, address)
         if news is not None:
             news.echo_at = news.last_at
+
+    def answering(self, title: str, host: str, port: int) -> None:
+        """We ourselves, and where: the pages try our services there."""
+        self._of(title, f"{host}:{port}")
 
     def due(self, *, all_of_it: bool = False) -> list[News]:
         """What is to be written now; it is then the caller's."""

@@ -137,7 +137,8 @@ class Worklist:
             ms=round(seconds * 1000, 1),
         )
         self._trail.twins.queried(
-            caller.ae_title if caller else "", request.assoc.peer_address, request.data_set,
+            caller.ae_title if caller and not request.assoc.is_our_own_try else "",
+            request.assoc.peer_address, request.data_set,
             explicit=request.context.explicit, matches=sent, ms=round(seconds * 1000, 1),
         )  # fmt: skip
 

@@ -62,6 +62,8 @@ def target(request: UserRequest, pk: int) -> HttpResponse:
     record_access(request.user, "alarm.view", subject=f"alarm:{pk}")
     if alarm.rule == AlarmRule.CASES:
         return redirect("cases")
+    if alarm.rule == AlarmRule.STATION:
+        return redirect("modalities")
     if alarm.rule == AlarmRule.CERTIFICATE:
         return redirect("admin_partners")
     return redirect(_message_of(alarm) or reverse("lines"))

@@ -17,6 +17,7 @@ class Section:
 _SECTIONS = (
     ("/admin/rooms", "Rooms", "department.view"),
     ("/admin/stations", "Stations", "department.view"),
+    ("/admin/modalities", "Modalities", "department.view"),
     ("/admin/catalogue", "Catalogue", "department.view"),
     ("/admin/dose-levels", "Dose levels", "department.view"),
     ("/admin/templates", "Report templates", "department.view"),

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
+from typing import Any
 from zlib import crc32
 from zoneinfo import ZoneInfo
 
@@ -179,7 +180,7 @@ def _late(
     told = [one for one in (everywhere, *sites.values()) if one.active]
     if not told:
         return []
-    values = {
+    values: dict[str, Any] = {
         "now": now,
         "before": now - timedelta(minutes=min(one.stat for one in told)),
         "limit": MOST + 1,

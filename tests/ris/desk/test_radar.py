@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -74,7 +75,9 @@ def held_order() -> None:
 
 
 def booked_and_nobody_came() -> None:
-    makers.make_appointment()
+    made = makers.make_appointment()
+    past = DateTimeTZRange(NOW() - timedelta(minutes=10), NOW() + timedelta(minutes=20))
+    Appointment.objects.filter(pk=made.pk).update(during=past)
 
 
 def arrived_and_waiting() -> None:
@@ -82,8 +85,8 @@ def arrived_and_waiting() -> None:
 
 
 def left_running() -> None:
-    exam = makers.make_exam()
-    archive_tells(exam, 212)
+    archive_tells(makers.make_exam(), 212)
+    exams.set_completion_rule("images", response="propose", minutes=0, by=person("ada"))
 
 
 def archive_tells(exam: Exam, count: int) -> StudyImages:
@@ -129,7 +132,7 @@ def draft() -> None:
 
 def preliminary() -> None:
     report = makers.make_report()
-    reporting.release_preliminary(report, version=report.draft.version, by=person("rita"))
+    reporting.make_preliminary(report, version=report.draft.version, by=person("rita"))
 
 
 def unfinished_addendum() -> None:
@@ -165,6 +168,10 @@ def match_code() -> None:
 def sign() -> None:
     report = Report.objects.get()
     reporting.sign_report(report, version=Draft.objects.get().version, by=person("rita"))
+
+
+def discard() -> None:
+    reporting.discard_draft(Report.objects.get(), by=person("rita"))
 
 
 def match_step() -> None:
@@ -205,7 +212,7 @@ CASES: list[tuple[str, Callable[[], None], dict[str, float], str, str, Behind]] 
     ("exam.unread", unread, {"days": 2}, "rita", "nobody has begun to read them", None),
     ("report.draft", draft, {"days": 2}, "rita", "Rita Radiologist began the report", sign),
     ("report.preliminary", preliminary, {"days": 2}, "rita", "no radiologist has signed it", sign),
-    ("report.addendum", unfinished_addendum, {"days": 2}, "rita", "began an addendum", sign),
+    ("report.addendum", unfinished_addendum, {"days": 2}, "rita", "began an addendum", discard),
     ("result.unacknowledged", result_without_answer, {"hours": 2}, "ada", "line to HIS is paused", partner_answers),
 ]  # fmt: skip
 
