@@ -19,9 +19,9 @@ def images_button(exam: Exam) -> dict[str, Any]:
 
 
 @register.inclusion_tag("interfaces/_key_images.html")
-def key_images(exams: Iterable[Exam]) -> dict[str, Any]:
+def key_images(exams: Exam | Iterable[Exam]) -> dict[str, Any]:
     """What somebody picked out of the studies (SR-07)."""
-    studies = [one.procedure.study_instance_uid for one in exams]
+    studies = [one.procedure.study_instance_uid for one in ([exams] if isinstance(exams, Exam) else exams)]
     return {"selections": list(KeyImages.objects.filter(study_instance_uid__in=studies).order_by("pk")[:20])}
 
 
