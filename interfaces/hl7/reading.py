@@ -1,7 +1,7 @@
 """Segments to typed things: names, numbers, people, places. What several message types read alike."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -30,6 +30,8 @@ class Context:
     endpoint: Endpoint
     header: Header
     inbound: InboundMessage | None = None
+    #: Whom the message has named so far, by XCN-9 and XCN-1: the same person orders, attends and refers.
+    people: dict[tuple[str, str], Practitioner] = field(default_factory=dict)
 
     @property
     def by(self) -> User:
@@ -379,9 +381,10 @@ def practitioner(xcn: Repetition, context: Context) -> Practitioner | None:
         family=family[:100], given=given[:100], middle=xcn.get(4)[:100], suffix=xcn.get(5)[:40],
         prefix=xcn.get(6)[:40],
     )  # fmt: skip
-    return know_practitioner(
-        name, identifier=identifier[:64], authority=xcn.get(9)[:64] or context.authority, by=context.by
-    )
+    key = (xcn.get(9)[:64] or context.authority, identifier[:64])
+    if not identifier or key not in context.people:
+        context.people[key] = know_practitioner(name, identifier=key[1], authority=key[0], by=context.by)
+    return context.people[key]
 
 
 # Times

@@ -272,14 +272,14 @@ def open_visit(
     if at is not None and visit.updated_at is not None and at < visit.updated_at:
         return visit
     was = visit.status
-    before = {column: getattr(visit, column) for column in _VISIT_COLUMNS}
+    before = {column: _stored(visit, column) for column in _VISIT_COLUMNS}
     for column in _VISIT_COLUMNS:
         value = getattr(new, column)
         if value and not (column == "patient_class" and value == PatientClass.UNKNOWN):
             setattr(visit, column, value)
     if event == VisitEvent.TRANSFER_CANCELLED and not new.location:
         visit.location = visit.previous_location
-    changed = sorted(column for column, value in before.items() if getattr(visit, column) != value)
+    changed = sorted(column for column, value in before.items() if _stored(visit, column) != value)
     if "location" in changed and not opened:
         visit.previous_location = before["location"]
     status = _LEADS_TO.get(event)
@@ -303,6 +303,12 @@ _VISIT_COLUMNS = (
     *("patient_class", "location", "service", "account", "attending", "referring", "admitting"),
     *("pregnancy", "admitted_at", "discharged_at", "patient_type", "financial_class"),
 )
+
+
+def _stored(visit: Visit, column: str) -> Any:
+    """The value as the row has it: of a practitioner the key, which needs no query."""
+    key = f"{column}_id"
+    return getattr(visit, key if hasattr(visit, key) else column)
 
 
 def checked_birth_date(text: str) -> str:

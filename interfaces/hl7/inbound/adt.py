@@ -214,11 +214,12 @@ _WARNINGS = {
 
 def _warn(visit: Visit, context: Context) -> None:
     """Orders stay whatever becomes of their visit; a person hears of those that may be needed no more."""
+    waiting = open_orders(visit)
     for status, (key, sentence) in _WARNINGS.items():
         applies = visit.status == status and (
             status == VisitStatus.CANCELLED or visit.patient_class == PatientClass.INPATIENT
         )
-        for order in open_orders(visit):
+        for order in waiting:
             if applies:
                 advice = "Ask the ward; cancel the order or let it stand."
                 case = NewCase(
