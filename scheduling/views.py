@@ -50,10 +50,10 @@ def _may(user: User) -> dict[str, bool]:
 @require_safe
 def board(request: UserRequest) -> HttpResponse:
     now, today = timezone.now(), formats.today()
-    version = worklists.day_version(today, now)
+    version = worklists.board_version(today, now)
     if unchanged(request, version):
         return HttpResponse(status=204)
-    asked, entries = request.GET, worklists.entries_of(today, now)
+    asked, entries = request.GET, worklists.with_safety(worklists.entries_of(today, now))
     shown = worklists.board(
         entries, now, modality=asked.get("m", ""), only=asked.get("f", ""), whole="all" in asked
     )
@@ -73,7 +73,7 @@ def board(request: UserRequest) -> HttpResponse:
 def board_rooms(request: UserRequest) -> HttpResponse:
     """The rooms at the right of the board."""
     now, today = timezone.now(), formats.today()
-    version = worklists.day_version(today, now)
+    version = worklists.board_version(today, now)
     if unchanged(request, version):
         return HttpResponse(status=204)
     context = _rooms(request, now, worklists.entries_of(today, now), version)

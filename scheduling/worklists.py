@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from statistics import median
@@ -21,6 +21,7 @@ from ris.orders.access import orders_for
 from ris.orders.models import Order, RequestedProcedure
 from ris.orders.states import OrderStatus, Priority
 from ris.patients.models import PatientClass
+from ris.safety.passport import Passport, fingerprint, passports_for
 from scheduling.models import Appointment, Block
 from scheduling.slots import GRID, Slot, Span, find_slots, local_zone, opening_spans
 from scheduling.states import LIVE, PENDING, AppointmentStatus
@@ -91,6 +92,11 @@ def day_version(day: date, now: datetime) -> str:
     return f"{row['n']}-{row['moves']}-{row['orders']}-{newest:.3f}-{blocks['n']}-{blocks['last']}-{minute}"
 
 
+def board_version(day: date, now: datetime) -> str:
+    """The day's, and whatever is known of safety: the board shows both."""
+    return f"{day_version(day, now)}-{fingerprint()}"
+
+
 @dataclass(frozen=True)
 class Entry:
     """One appointment as it stands at `now`."""
@@ -98,6 +104,8 @@ class Entry:
     appointment: Appointment
     now: datetime
     namesake: str = ""
+    #: Where the list shows whether the exam may go on today.
+    passport: Passport | None = None
 
     @cached_property
     def status(self) -> str:
@@ -203,6 +211,7 @@ class Entry:
                 "Side",
                 ("done" if all(one.side for one in self.procedures) else "progress") if sided else "none",
             ),
+            *([("Safety", self.passport.check)] if self.passport else []),
             ("Reason", "done" if order.reason else "progress"),
             ("Referrer", "done" if order.ordering_id else "progress"),
         ]
@@ -210,7 +219,8 @@ class Entry:
     @property
     def needs_you(self) -> bool:
         """Something about the request is still open and the patient has not left."""
-        return not self.is_over and any(state == "progress" for _, state in self.checks)
+        open_ones = {what for what, state in self.checks if state == "progress"}
+        return not self.is_over and bool(open_ones - {"Safety"})
 
     @property
     def flags(self) -> list[tuple[str, str, str]]:
@@ -265,6 +275,12 @@ def entries_of(day: date, now: datetime) -> list[Entry]:
         return ""
 
     return [Entry(row, now, namesake(row)) for row in rows]
+
+
+def with_safety(entries: list[Entry]) -> list[Entry]:
+    """The same with their passports, those of patients who are still to be examined."""
+    passports = passports_for(one.appointment.order for one in entries if not one.is_over)
+    return [replace(one, passport=passports.get(one.appointment.order_id)) for one in entries]
 
 
 def _where(present: list[Appointment], row: Appointment, alike: Callable[[Appointment], bool]) -> str:

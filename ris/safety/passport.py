@@ -22,6 +22,7 @@ from ris.core.errors import Conflict
 from ris.core.formats import local
 from ris.department.models import Modality
 from ris.orders.models import Order
+from ris.orders.states import OrderStatus
 from ris.patients.models import Sex
 from ris.safety.models import (
     Agent,
@@ -204,6 +205,10 @@ class Passport:
     def stands(self) -> list[Finding]:
         """What is known and speaks for it."""
         return [one for one in self.findings if one.verdict == Verdict.YES]
+
+    @property
+    def to_come(self) -> bool:
+        return self.order.status in _TO_COME
 
     @property
     def stops(self) -> list[Finding]:
@@ -616,12 +621,14 @@ def passport_for(order: Order, *, at: datetime | None = None) -> Passport:
 
 
 def passports_for(orders: Iterable[Order], *, at: datetime | None = None) -> dict[int, Passport]:
-    """The passport of each order by its id, in ten queries however many orders there are."""
+    """The passport of each order by its id, in ten queries however many orders there are.
+
+    What has begun is judged by the day it began: its clearances were for that day.
+    """
     wanted = list(orders)
     if not wanted:
         return {}
     now = at or timezone.now()
-    day = _day_of(now)
     prefetch_related_objects(wanted, "procedures__procedure_type", "patient", "visit")
     patients = {order.patient_id for order in wanted}
     rules = site_rules()
@@ -632,10 +639,12 @@ def passports_for(orders: Iterable[Order], *, at: datetime | None = None) -> dic
     statements = _newest_statements(patients)
     sets = _newest_sets(patients, now)
     pks = [order.pk for order in wanted]
-    clearances = _clearances(pks, now)
+    clearances = _clearances(pks)
     requests = _requests(pks)
     passports = {}
     for order in wanted:
+        moment = now if order.status in _TO_COME else order.in_progress_at or now
+        day = _day_of(moment)
         asked = asked_of(order, day)
         screens = tuple(
             Screen(one, sets.get((order.patient_id, one.code), {}))
@@ -649,12 +658,15 @@ def passports_for(orders: Iterable[Order], *, at: datetime | None = None) -> dic
             allergies=order.patient.allergies, pregnant_visit=bool(visit and visit.pregnancy == "B6"),
             weight_kg=order.weight_kg, screens=screens,
         )  # fmt: skip
-        found = judge(asked, known, day, rules)
         found = tuple(
-            _cleared(one, clearances.get(order.pk, {}), requests.get(order.pk, {}), now) for one in found
+            _cleared(one, clearances.get(order.pk, {}), requests.get(order.pk, {}), moment)
+            for one in judge(asked, known, day, rules)
         )
         passports[order.pk] = Passport(order, day, found, screens)
     return passports
+
+
+_TO_COME = {OrderStatus.REQUESTED, OrderStatus.HELD, OrderStatus.SCHEDULED}
 
 
 def _standing(model: Any, patients: Iterable[int]) -> Any:
@@ -700,12 +712,8 @@ def _newest_sets(patients: Iterable[int], now: datetime) -> dict[tuple[int, str]
     return found
 
 
-def _clearances(orders: list[int], now: datetime) -> dict[int, dict[str, list[Clearance]]]:
-    rows = (
-        Clearance.objects.filter(order__in=orders, expires_at__gt=now)
-        .select_related("by")
-        .order_by("-at", "-pk")
-    )
+def _clearances(orders: list[int]) -> dict[int, dict[str, list[Clearance]]]:
+    rows = Clearance.objects.filter(order__in=orders).select_related("by").order_by("-at", "-pk")
     found: dict[int, dict[str, list[Clearance]]] = {}
     for row in rows:
         found.setdefault(row.order_id, {}).setdefault(row.rule, []).append(row)

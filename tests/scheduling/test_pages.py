@@ -422,7 +422,7 @@ def test_the_board_costs_the_same_for_a_full_waiting_room(
 
     arrive(2)
     client.get("/board")
-    with django_assert_num_queries(15, exact=False) as few:
+    with django_assert_num_queries(27, exact=False) as few:
         client.get("/board")
     arrive(4)
     with django_assert_num_queries(len(few)):

@@ -15,6 +15,7 @@ from ris.accounts.models import Role, User
 from ris.department.actions import import_catalogue, save_record
 from ris.department.models import Facility, Modality, Practitioner, Room, Station
 from ris.reporting.templates_data import add_default_templates
+from ris.safety.catalogue import add_default_questionnaires
 from scheduling.models import Opening
 
 FACILITY = "HARBOUR"
@@ -88,6 +89,7 @@ def seed_bare(password: str) -> None:
         for row in csv.DictReader(data("fees.csv").splitlines())
     )
     add_default_templates(by=admin)
+    add_default_questionnaires(by=admin)
     # Whoever sends orders is welcome, whatever MSH-3 and MSH-4 say. A command, since the desk and the
     # interfaces do not know each other.
     call_command("endpoint", "EMR", protocol="mllp", direction="in", match="|", stdout=StringIO())

@@ -56,7 +56,7 @@ def demo(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[
 @pytest.mark.usefixtures("demo")
 class TestTheDemo:
     def test_each_phase_says_what_it_made(self, demo: list[str]) -> None:
-        assert len(demo) == 3
+        assert len(demo) == 4
         assert demo[0].startswith("300 patients")
 
     def test_patients_have_nine_digit_numbers_and_some_are_known_by_their_year_only(self) -> None:
