@@ -24,7 +24,7 @@ from ris.exams.talk import unseen_counts
 from ris.orders.access import order_for
 from ris.orders.models import Order
 from ris.protocolling.worklists import protocols_for
-from ris.safety.passport import passport_for
+from ris.safety.passport import Stopped, passport_for
 from scheduling.states import LIVE
 
 #: How long a scan stands for the patient in the room, in seconds.
@@ -198,7 +198,7 @@ def start(request: UserRequest, pk: int) -> HttpResponse:
         identity.note_check(request.user, order, "birth year")
     try:
         exams = actions.start_exam(order, by=request.user, room=form.cleaned_data["room"])
-    except (MissingData, BadValue) as problem:
+    except (MissingData, BadValue, Stopped) as problem:
         form.add_error(None, problem.message)
         return _start_page(request, order, form)
     request.session.pop("identified", None)
