@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
-PEERS := dcmtk orthanc chromium
+PEERS := dcmtk orthanc orthanc-dicomweb chromium
 
 .PHONY: run test setup lint fmt peers bench faults fuzz
 

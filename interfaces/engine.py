@@ -583,6 +583,12 @@ def answered_later(control_id: str, *, code: str, answer: bytes, text: str) -> O
     return message
 
 
+def ask_again(message: OutboundMessage) -> None:
+    """Send what was accepted once more, because what should have followed has not come."""
+    if _change(message, OutboundState.ACCEPTED, status=OutboundState.QUEUED, next_attempt_at=timezone.now()):
+        wake_sender(message.endpoint_id)
+
+
 def note(message: OutboundMessage, text: str) -> None:
     """What became known of a message later, in words."""
     OutboundMessage.objects.filter(pk=message.pk).update(note=text[:200])

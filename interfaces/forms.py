@@ -136,7 +136,7 @@ class PartnerForm(forms.Form):
         label="Sends as facility", max_length=250, required=False, help_text="MSH-4; empty takes any"
     )
     facts = forms.MultipleChoiceField(
-        label="Is told of", required=False, choices=[(one, one.capitalize()) for one in FACT_GROUPS],
+        label="Is told of", required=False, choices=[(one, one.capitalize().replace("_", " ")) for one in FACT_GROUPS],
         widget=forms.CheckboxSelectMultiple,
     )  # fmt: skip
     sending_application = forms.CharField(

@@ -20,6 +20,8 @@ def probe(endpoint: Endpoint) -> Probe:
     """Connect as the sender would (TLS and certificate included), and close again."""
     if endpoint.direction == Direction.IN:
         return _heard(endpoint)
+    if endpoint.protocol == Protocol.DICOM:
+        return _echo(endpoint)
     place = (_address(endpoint), endpoint.tls, endpoint.certificate_fingerprint)
     began = time.monotonic()
     try:
@@ -29,6 +31,21 @@ def probe(endpoint: Endpoint) -> Probe:
     took = round((time.monotonic() - began) * 1000)
     how = "a TLS connection" if endpoint.tls else "a connection"
     return Probe(True, f"{endpoint.name} takes {how} at {place[0]} ({took} ms); no message was sent")
+
+
+def _echo(endpoint: Endpoint) -> Probe:
+    """C-ECHO: the partner knows our AE title and takes associations."""
+    from interfaces.dicom.scu import Line as Association
+    from interfaces.dicom.scu import Unreachable
+
+    began = time.monotonic()
+    try:
+        with Association(endpoint, [], seconds=5.0) as association:
+            association.echo()
+    except Unreachable as trouble:
+        return Probe(False, f"{endpoint.name} cannot be reached: {trouble}")
+    took = round((time.monotonic() - began) * 1000)
+    return Probe(True, f"{endpoint.name} answers C-ECHO as {endpoint.ae_title} ({took} ms); nothing was sent")
 
 
 async def _open_and_close(place: tuple[str, bool, str]) -> None:

@@ -31,12 +31,12 @@ def tell_archive(event: Event) -> None:
 
 
 @subscriber("interfaces.objects", "exam.started", "performed_step.matched", "images.matched")
-def find_place(_: Event) -> None:
+def find_place(event: Event) -> None:
     """An exam has begun or a step has found its order: objects that came for it may have their place now."""
     if Case.objects.filter(kind=CaseKind.UNKNOWN_OBJECT, status=CaseStatus.OPEN).exists():
         from interfaces.dicom.store import take_again
 
-        take_again()
+        take_again(event.subject)
 
 
 @subscriber(

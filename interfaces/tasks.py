@@ -48,7 +48,11 @@ def sweep() -> None:
 
 @shared_task(name="interfaces.tasks.ask_archive")
 def ask_archive() -> None:
-    """Ask the archives which images of recent exams they have (RAD-11)."""
+    """Ask the archives which images of recent exams they have (RAD-11), and what they owe us a word about."""
+    if Endpoint.objects.filter(protocol=Protocol.DICOM, active=True, profile__commitment="yes").exists():
+        from interfaces.dicom.store_commitment import ask_again
+
+        ask_again(timezone.now())
     if Endpoint.objects.filter(protocol__in=_ARCHIVES, active=True, profile__ask_images="yes").exists():
         from interfaces.dicom.archive import ask_for_images
 

@@ -18,6 +18,7 @@ from ris.supervisor.places import APPLICATION
 from ris.supervisor.roles import grant
 from tests import servers
 from tests.browser import chromium, context, open_as  # noqa: F401 - fixtures
+from tests.peers.archive import DICOMWEB
 from tests.stack import Stack
 
 # Settings are read when they are first touched, so the environment stands before Django does.
@@ -29,6 +30,7 @@ django.setup()
 PEERS = {
     "dcmtk": "/usr/bin/findscu",
     "orthanc": "Orthanc",
+    "orthanc-dicomweb": str(DICOMWEB),
     "chromium": "/usr/bin/chromium",
 }
 
@@ -59,7 +61,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDepartment
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("peer"):
         for peer in marker.args:
-            if shutil.which(PEERS[peer]) is None:
+            if shutil.which(PEERS[peer]) is None and not Path(PEERS[peer]).is_file():
                 missing = f"{peer} is not installed (apt-get install {peer})"
                 if os.environ.get("CI") == "true":
                     pytest.fail(missing, pytrace=False)

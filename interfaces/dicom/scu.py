@@ -118,7 +118,7 @@ class Line:
             handlers = [(evt.EVT_N_EVENT_REPORT, self._reported, [on_commitment])]
         try:
             self._assoc = entity.associate(
-                host, int(port), ae_title=endpoint.ae_title or "ANY-SCP", max_pdu=0, evt_handlers=handlers,
+                host, int(port), ae_title=endpoint.ae_title, max_pdu=0, evt_handlers=handlers,
                 tls_args=(_tls_context(), host) if endpoint.tls else None,
             )  # fmt: skip
         except (OSError, ValueError) as problem:
@@ -186,6 +186,11 @@ class Line:
         if not status or "Status" not in status:
             raise Unreachable(f"{self.endpoint.ae_title} took the message but did not answer")
         return _judged(operation, status, again=again)
+
+    def echo(self) -> None:
+        """Verification (PS3.4 A). Raises Unreachable."""
+        if not self._assoc.send_c_echo():
+            raise Unreachable(f"{self.endpoint.ae_title} did not answer")
 
     def find(self, identifier: Dataset) -> Iterator[Dataset]:
         """The matches of a Study Root C-FIND. Raises Unreachable, also for a failure status."""

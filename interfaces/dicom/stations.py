@@ -14,6 +14,7 @@ from interfaces.dicom.charsets import UnknownCharacterSet
 from interfaces.dicom.database import Away, Database
 from interfaces.dicom.profiles import UNTOLD, Profile
 from interfaces.dicom.standin import Copy
+from interfaces.models import Endpoint, Protocol
 from ris.department.models import Facility, Room, Station
 
 log = logging.getLogger("lightbox.dicom")
@@ -73,9 +74,10 @@ class Stations:
         """Read the stations anew, and say who calls. None: nobody we know."""
         try:
             known = await self._database.read(rows)
+            archives = await self._database.read(_archives)
         except Away:
-            known = (await asyncio.to_thread(self._copy.load)).stations
-        self._callers = callers(known)
+            known, archives = (await asyncio.to_thread(self._copy.load)).stations, {}
+        self._callers = archives | callers(known)
         self._read_at = time.monotonic()
         return self._find(peer)
 
@@ -124,6 +126,12 @@ def _profile(station: Station) -> Profile:
         log.warning("%s: character set %r is unknown; it is sent UTF-8", station, station.character_set)
         return replace(profile, character_set="")
     return profile
+
+
+def _archives() -> dict[str, Caller]:
+    """Partners that call back: with the report of a storage commitment, or with key objects."""
+    titles = Endpoint.objects.filter(protocol=Protocol.DICOM, active=True).exclude(ae_title="")
+    return {title: Caller(title) for title in titles.values_list("ae_title", flat=True)}
 
 
 def _is_within(address: str, allowed: tuple[str, ...]) -> bool:

@@ -6,7 +6,7 @@ an exam or a matched step may have given it its place.
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -29,9 +29,10 @@ from ris.accounts.models import system_user
 from ris.audit.trail import record_access, working_for
 from ris.core.errors import RisError
 from ris.exams import actions as exams
+from ris.exams.actions.events import note_event
 from ris.exams.models import Exam, PerformedProcedureStep
 from ris.exams.models_dose import DoseSource
-from ris.exams.states import ExamStatus
+from ris.exams.states import EventKind, ExamStatus
 
 log = logging.getLogger("lightbox.dicom")
 
@@ -114,7 +115,8 @@ def take(kept: ReceivedDataset, source: str) -> bool:
             # They are kept whosever they are: the study's pages find them by its UID.
             _take_key_images(kept, ds)
         elif exam is not None and not problem:
-            problem = _take_dose(kept, ds, exam)
+            tells = _take_activity if kept.sop_class_uid == RADIOPHARMACEUTICAL_DOSE else _take_dose
+            problem = tells(kept, ds, exam)
         record_access(
             system_user("dicom"), "object.received", patient=exam.order.patient_id if exam and not problem else None,
             subject=f"object:{kept.pk}", sop_class=kept.sop_class_uid, outcome="ok",
@@ -135,12 +137,13 @@ def take(kept: ReceivedDataset, source: str) -> bool:
         return False
 
 
-def take_again() -> int:
-    """Look once more for the exams of the objects that have none; how many were found."""
+def take_again(accession_number: str) -> int:
+    """Look once more for the exams of the objects that came under this number or under none; how many were found."""
     found = 0
-    for key in Case.objects.filter(kind=CaseKind.UNKNOWN_OBJECT, status=CaseStatus.OPEN).values_list(
-        "key", flat=True
-    )[:100]:
+    waiting = Case.objects.filter(
+        kind=CaseKind.UNKNOWN_OBJECT, status=CaseStatus.OPEN, accession_number__in=["", accession_number]
+    )
+    for key in waiting.order_by("-pk").values_list("key", flat=True)[:100]:
         kept = ReceivedDataset.objects.filter(
             sop_instance_uid=key.removeprefix("object:"), operation=C_STORE
         ).last()
@@ -259,14 +262,14 @@ def _name(item: Dataset) -> str:
     return ""
 
 
-def _number(item: Dataset) -> Decimal | None:
+def _number(item: Dataset, units: Mapping[str, Decimal] = _UNITS) -> Decimal | None:
     """A NUM's value in the unit of the record; None where it is no number or the unit is unknown."""
     for measured in item.get("MeasuredValueSequence", []):
         unit = next(
             (str(one.get("CodeValue", "")) for one in measured.get("MeasurementUnitsCodeSequence", [])), "1"
         )
         try:
-            return Decimal(str(measured.NumericValue)) * _UNITS[unit]
+            return Decimal(str(measured.NumericValue)) * units[unit]
         except (AttributeError, KeyError, InvalidOperation):
             log.warning("a dose report has a value in a unit that is not known")
     return None
@@ -285,6 +288,46 @@ def _take_dose(kept: ReceivedDataset, ds: Dataset, exam: Exam) -> str:
     except RisError:
         return "and says no dose that can be read"
     return ""
+
+
+# Radiopharmaceuticals (PS3.16 TID 10021, 10022)
+_AGENT, _ACTIVITY, _GIVEN_AT = ("349358000", "F-61FDB"), "113507", "123003"
+_MEGABECQUEREL = {"MBq": Decimal(1), "kBq": Decimal("0.001"), "GBq": Decimal(1000), "Bq": Decimal("0.000001")}
+
+
+def _take_activity(kept: ReceivedDataset, ds: Dataset, exam: Exam) -> str:
+    """Note what was given, once; the technologist's own entry of it stays what it is. Returns why not, in words."""
+    words = activity_of(ds)
+    if not words:
+        return "and says no activity that can be read"
+    text = f"{words}, says the dose report"
+    if not exam.events.filter(kind=EventKind.NOTE, text=text).exists():
+        note_event(exam, EventKind.NOTE, by=system_user("dicom"), text=text)
+    return ""
+
+
+def activity_of(ds: Dataset) -> str:
+    """What was given, how much of it and when: "Fluorodeoxyglucose F^18^ 350 MBq at 09:12"."""
+    items = list(_content(ds))
+    amount = None
+    for item in items:
+        if _name(item) == _ACTIVITY:
+            amount = _number(item, _MEGABECQUEREL)
+    if amount is None:
+        return ""
+    agent = next(
+        (str(one.get("CodeMeaning", "")) for item in items if _any_name(item) in _AGENT
+         for one in item.get("ConceptCodeSequence", [])),
+        "Radiopharmaceutical",
+    )  # fmt: skip
+    at = next((str(item.get("DateTime", "")) for item in items if _name(item) == _GIVEN_AT), "")
+    return f"{agent} {round(amount, 1).normalize():f} MBq" + (
+        f" at {at[8:10]}:{at[10:12]}" if len(at) >= 12 else ""
+    )
+
+
+def _any_name(item: Dataset) -> str:
+    return next((str(code.get("CodeValue", "")) for code in item.get("ConceptNameCodeSequence", [])), "")
 
 
 def _device(ds: Dataset) -> str:

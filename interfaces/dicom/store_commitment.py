@@ -1,6 +1,7 @@
 """Storage commitment: the archive's word that it keeps what it was sent (PS3.4 J)."""
 
 import logging
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -11,6 +12,7 @@ from interfaces import engine
 from interfaces.dicom.objects import Reference
 from interfaces.dicom.scu import COMMITMENT, COMMITMENT_INSTANCE, N_ACTION, encoded, envelope
 from interfaces.models import OutboundMessage
+from interfaces.states import OutboundState
 from ris.core.formats import moment
 
 log = logging.getLogger("lightbox.dicom")
@@ -53,6 +55,21 @@ def take_report(report: Dataset) -> bool:
     engine.answered_later(asked.control_id, code=f"{failed[0]:04X}", answer=text.encode(), text=text)
     return True
 
+
+@transaction.atomic
+def ask_again(at: datetime) -> int:
+    """Ask anew where the archive has taken a request and never said more; how many."""
+    silent = OutboundMessage.objects.filter(
+        type=TYPE, status=OutboundState.ACCEPTED, note="", answered_at__lt=at - _PATIENCE,
+        created_at__gt=at - 10 * _PATIENCE,
+    )[:100]  # fmt: skip
+    for message in silent:
+        engine.ask_again(message)
+    return len(silent)
+
+
+#: Archives may take their time: they answer when all of a study lies on its final place.
+_PATIENCE = timedelta(days=1)
 
 #: Failure Reason (0008,1197), PS3.3 C.14.1.1.
 _REASONS = {

@@ -9,12 +9,12 @@ from interfaces import actions, contract, rehearsal
 from interfaces.access import inbound_for, partner_for
 from interfaces.forms import BenchForm, PartnerForm
 from interfaces.hl7 import charsets
-from interfaces.models import Endpoint
+from interfaces.models import Endpoint, Protocol
 from interfaces.rehearsal import Change, Replay
 from ris.accounts.doors import UserRequest, needs
 from ris.accounts.permissions import allowed
 from ris.audit.trail import record_access
-from ris.core.errors import BadValue, RisError
+from ris.core.errors import BadValue, NotFound, RisError
 from ris.core.pages import see_other
 from ris.department.sections import sections_for
 
@@ -45,7 +45,7 @@ def partner(request: UserRequest, pk: int | None = None) -> HttpResponse:
                 raise BadValue("Another partner has this name.", location="name")
             tried = (
                 rehearsal.replay(known, change, by=request.user)
-                if known and "confirm" not in request.POST
+                if known and known.protocol == Protocol.MLLP and "confirm" not in request.POST
                 else None
             )
             if known and tried and tried.differences:
@@ -89,6 +89,8 @@ def remove_partner(request: UserRequest, pk: int) -> HttpResponse:
 def contract_page(request: UserRequest, pk: int) -> HttpResponse:
     """The interface contract, held against what was really sent; `?format=json` to keep."""
     known = partner_for(pk)
+    if known.protocol != Protocol.MLLP:
+        raise NotFound("What such a partner is told stands in the DICOM conformance statement.")
     agreed, checked, wrong = contract.look_up(known, by=request.user)
     if request.GET.get("format") == "json":
         return JsonResponse(

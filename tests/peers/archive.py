@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 USER, PASSWORD = "lightbox", "archive-of-the-tests"
 
 
@@ -83,7 +83,7 @@ def running() -> Iterator[Archive]:
     dicom_port, http_port = _free_ports(2)
     archive = Archive(dicom_port, http_port)
     (where / "orthanc.json").write_text(json.dumps({
-        "Name": "ARCHIVE", "StorageDirectory": str(where), "IndexDirectory": str(where), "Plugins": [str(PLUGIN)],
+        "Name": "ARCHIVE", "StorageDirectory": str(where), "IndexDirectory": str(where), "Plugins": [str(DICOMWEB)],
         "DicomAet": archive.ae_title, "DicomPort": dicom_port, "HttpPort": http_port, "HttpBindAddresses": ["127.0.0.1"],
         "DicomCheckCalledAet": False, "DicomAlwaysAllowEcho": True, "DicomAlwaysAllowStore": True,
         "DicomAlwaysAllowFind": True, "DicomCheckModalityHost": False, "RemoteAccessAllowed": True,

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import BasicTextSRStorage
 from pynetdicom.transport import ThreadedAssociationServer
 
 from interfaces.actions import configure_endpoint
-from interfaces.dicom import queue
+from interfaces.dicom import queue, store_commitment
 from interfaces.models import Endpoint, OutboundMessage
 from ris.accounts.models import system_user
 from ris.events.outbox import relay_all
@@ -135,7 +136,7 @@ def test_a_full_archive_is_asked_again_and_a_refusal_waits_for_a_person() -> Non
     assert OutboundMessage.objects.latest("pk").status == "accepted"
 
 
-@pytest.mark.peer("orthanc")
+@pytest.mark.peer("orthanc", "orthanc-dicomweb")
 def test_the_archive_gives_its_word_that_it_keeps_the_report(ris: Ris, archive: Archive) -> None:
     """SR-10: N-ACTION after the C-STORE; Orthanc reports on an association of its own."""
     archive.call_back("LIGHTBOX", ris.port)
@@ -155,9 +156,11 @@ def test_the_archive_gives_its_word_that_it_keeps_the_report(ris: Ris, archive: 
         time.sleep(0.05)
     asked.refresh_from_db()
     assert asked.note.startswith("The archive keeps it")
+    assert store_commitment.ask_again(timezone.now() + timezone.timedelta(days=2)) == 0
+    OutboundMessage.objects.filter(pk=asked.pk).update(note="")
+    assert store_commitment.ask_again(timezone.now() + timezone.timedelta(days=2)) == 1
     # What it does not have it does not promise.
     archive.ask("/tools/bulk-delete", {"Resources": archive.ask("/instances")})
-    OutboundMessage.objects.filter(pk=asked.pk).update(status="queued", note="")
     assert queue.drain(endpoint.pk) == 1
     end = time.monotonic() + 15
     while OutboundMessage.objects.get(pk=asked.pk).status != "rejected" and time.monotonic() < end:

@@ -104,6 +104,22 @@ def test_a_dose_report_gives_the_exam_its_dose(ris: Ris, tmp_path: Path) -> None
     assert (dose.fluoroscopy_seconds, dose.exposures) == (123, 3)
 
 
+def test_a_radiopharmaceutical_report_is_noted_on_the_exam(ris: Ris, tmp_path: Path) -> None:
+    """SR-08: class 88.68, TID 10022."""
+    exam = make_exam()
+    agent = content(
+        "CODE", "349358000", ConceptCodeSequence=code("35321007", "Fluorodeoxyglucose F^18^", "SCT")
+    )
+    agent.ConceptNameCodeSequence[0].CodingSchemeDesignator = "SCT"
+    given = [num("113507", "0.3502", "GBq"), content("DATETIME", "123003", DateTime="20260105091200")]
+    ds = document(
+        exam, store.RADIOPHARMACEUTICAL_DOSE, "113500", content("CONTAINER", "113502", agent, *given)
+    )
+    for _ in range(2):
+        send(ris, ds, tmp_path)
+    assert exam.events.get().text == "Fluorodeoxyglucose F^18^ 350.2 MBq at 09:12, says the dose report"
+
+
 def test_a_dose_report_that_fits_no_exam_waits_until_one_does(ris: Ris, tmp_path: Path) -> None:
     """Never dropped: a case, and read again when its exam begins."""
     appointment = make_appointment()

@@ -23,7 +23,7 @@ from tests.cast import person
 from tests.makers import make_exam, make_patient, make_practitioner, make_report
 from tests.peers.archive import Archive
 
-pytestmark = [pytest.mark.django_db, pytest.mark.peer("orthanc")]
+pytestmark = [pytest.mark.django_db, pytest.mark.peer("orthanc", "orthanc-dicomweb")]
 
 Pacs = Callable[..., Endpoint]
 
