@@ -17,6 +17,7 @@ from ris.department.models import Facility
 from ris.desk.radar import waiting_for
 from ris.orders.models import Order
 from ris.orders.states import OrderStatus
+from ris.protocolling.worklists import waiting as protocols_waiting
 from ris.reporting.worklists import unread
 from ris.safety.worklists import waiting_count
 
@@ -26,6 +27,7 @@ RAIL = (
     ("/schedule", "Schedule", "cal", "g s"),
     ("/radar", "Radar", "bell", "g d"),
     ("/orders", "Orders", "inbox", "g o"),
+    ("/protocols", "Protocols", "doc", "g p"),
     ("/rooms", "Exams", "scan", "g e"),
     ("/reading", "Reading", "read", "g r"),
     ("/safety", "Safety", "shield", "g y"),
@@ -36,6 +38,7 @@ RAIL = (
 #: What waits in a list for those who hold a right, for the number beside its icon.
 WAITING: dict[str, tuple[str, Callable[[], int]]] = {
     "/orders": ("appointment.book", lambda: Order.objects.filter(status=OrderStatus.REQUESTED).count()),
+    "/protocols": ("protocol.decide", protocols_waiting),
     "/reading": ("report.write", lambda: unread().count()),
     "/safety": ("safety.clear", waiting_count),
 }

@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from ris.desk import radar_views, signin, views
+from ris.desk import protocols, radar_views, signin, views
 
 urlpatterns = [
     path("", signin.home),
@@ -25,6 +25,12 @@ urlpatterns = [
     path("radar/<str:kind>/<int:pk>/leave", radar_views.leave, name="radar_leave"),
     path("radar/<str:kind>/<int:pk>/snooze", radar_views.snooze, name="radar_snooze"),
     path("radar/<str:kind>/<int:pk>/wake", radar_views.wake, name="radar_wake"),
+    path("protocols", protocols.protocols, name="protocols"),
+    path("protocols/<int:pk>", protocols.protocol, name="protocol"),
+    path("protocols/<int:pk>/approve", protocols.approve, name="protocol_approve"),
+    path("protocols/<int:pk>/ask", protocols.ask, name="protocol_ask"),
+    path("protocols/<int:pk>/reject", protocols.reject, name="protocol_reject"),
+    path("protocols/<int:pk>/undo", protocols.undo, name="protocol_undo"),
     path("orders", views.orders, name="orders"),
     path("orders/<int:pk>", views.order, name="order"),
     path("orders/<int:pk>/exam", views.other_exam, name="order_exam"),

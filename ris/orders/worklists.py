@@ -87,17 +87,8 @@ def order_list(
         orders = orders.filter(priority=priority)
     if text := text.strip():
         orders = orders.filter(_mentions(text))
-    due = Coalesce(
-        "wanted_at",
-        F("ordered_at")
-        + Case(
-            *(When(priority=priority, then=Value(within)) for priority, within in DUE_WITHIN.items()),
-            default=Value(_DUE_WITHIN),
-            output_field=DurationField(),
-        ),
-    )
     orders = (
-        orders.annotate(due=due)
+        orders.annotate(due=due())
         .prefetch_related(None)
         .prefetch_related(
             "patient__identifiers",
@@ -105,6 +96,16 @@ def order_list(
         )
     )
     return orders.order_by("-pk") if view == "all" else orders.order_by("due", "pk")
+
+
+def due(of: str = "") -> Coalesce:
+    """When an order is due, `of` being the way to it: the day the referrer named, else by its priority."""
+    by_priority = Case(
+        *(When(**{f"{of}priority": priority}, then=Value(within)) for priority, within in DUE_WITHIN.items()),
+        default=Value(_DUE_WITHIN),
+        output_field=DurationField(),
+    )
+    return Coalesce(f"{of}wanted_at", F(f"{of}ordered_at") + by_priority)
 
 
 def _mentions(text: str) -> Q:

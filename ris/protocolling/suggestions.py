@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from ris.core.formats import day
 from ris.core.names import fold
@@ -67,7 +66,7 @@ def _weighed(
     weight, reasons = 0, []
     if prior is not None and prior.protocol_id == protocol.pk:
         weight += PRIOR
-        reasons.append(f"Used for this patient on {_on(prior.status_at)}")
+        reasons.append(f"Used for this patient on {day(prior.status_at)}")
     if default == protocol.pk:
         weight += DEFAULT
         reasons.append("Default for this exam")
@@ -108,15 +107,14 @@ def _ages(protocol: Protocol) -> str:
     return f"{' and '.join(parts)} years" if parts else ""
 
 
-#: Words by which an allergy to the agents of a modality is recorded.
-_AGENTS = {"CT": ("IOD", "CONTRAST", "OMNIPAQUE"), "MR": ("GADO", "CONTRAST")}
+#: How allergies to the agents of a modality are recorded. Who writes only "contrast" means all of them.
+_AGENTS = {"MR": "GADO"}
+_IODINE, _ANY = "IOD", "CONTRAST"
 
 
 def _is_allergic(protocol: Protocol, allergies: str) -> bool:
     known = fold(allergies)
-    own = fold(protocol.contrast_agent).split()[:1]
-    return any(word in known for word in (*_AGENTS.get(protocol.modality, ("CONTRAST",)), *own))
-
-
-def _on(at: datetime) -> str:
-    return day(at)
+    if any(word in known for word in fold(protocol.contrast_agent).split()[:1]):
+        return True
+    named = [word for word in (_IODINE, *_AGENTS.values()) if word in known]
+    return _AGENTS.get(protocol.modality, _IODINE) in named or (not named and _ANY in known)
