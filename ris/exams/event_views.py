@@ -25,7 +25,8 @@ def _back(request: UserRequest, found: Exam, text: str, *, undo: str = "") -> Ht
     """The page's live part as it is now, with words and a way back."""
     if not is_htmx(request):
         return see_other(request, f"/exams/{found.pk}", text, undo=undo)
-    page = render(request, "exams/_exam.html", exam_context(request.user, exam_for(request.user, found.pk)))
+    context = {**exam_context(request.user, exam_for(request.user, found.pk)), "noted": True}
+    page = render(request, "exams/_exam.html", context)
     return toast(request, page, text, undo=undo)
 
 

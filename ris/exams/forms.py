@@ -24,7 +24,7 @@ class StartForm(forms.Form):
         label="Birth year, as the patient says it",
         max_length=4,
         error_messages={"required": "Scan the wristband, or type the birth year the patient says."},
-        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off", "size": 4}),
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off", "size": 4, "form": "start"}),
     )
     room = forms.ModelChoiceField(
         label="Room",

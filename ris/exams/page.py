@@ -14,9 +14,11 @@ from ris.exams.forms import CompleteForm
 from ris.exams.images import ImageCheck, image_check
 from ris.exams.levels import DoseLine, compare
 from ris.exams.models import Exam, ExamEvent, StudyImages
+from ris.exams.performed import performed_difference
 from ris.exams.states import EventKind, ExamStatus, RepeatReason, Severity
 from ris.exams.talk import unseen_counts
 from ris.exams.worklists import Reported, reported_counts, reported_of
+from ris.orders.states import OrderStatus
 from ris.protocolling.worklists import protocol_of
 from ris.safety.passport import passport_for
 
@@ -68,6 +70,8 @@ def exam_context(user: User, exam: Exam, form: CompleteForm | None = None) -> di
         "running": running,
         "can_perform": performs,
         "can_read": allowed(user, "report.write") and exam.status == ExamStatus.COMPLETED,
+        "difference": performed_difference(exam) if reported.steps else None,
+        "can_change": exam.order.status in {OrderStatus.IN_PROGRESS, OrderStatus.PERFORMED},
         "ionising": kind is not None and kind.modality in IONISING,
         "passport": passport_for(exam.order),
         "protocol": protocol_of(exam.procedure),

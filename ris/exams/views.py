@@ -17,8 +17,9 @@ from ris.exams import actions, identity, worklists
 from ris.exams.access import exam_for
 from ris.exams.actions.events import note_event
 from ris.exams.forms import CommentForm, CompleteForm, DiscontinueForm, StartForm
+from ris.exams.images import image_check
 from ris.exams.models import Exam
-from ris.exams.page import exam_context, images_of
+from ris.exams.page import exam_context
 from ris.exams.states import EventKind, ExamStatus
 from ris.exams.talk import unseen_counts
 from ris.orders.access import order_for
@@ -272,15 +273,15 @@ def complete(request: UserRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _exam_page(request, found, form)
     told = form.cleaned_data
-    check = images_of(found, worklists.reported_of(found))
-    if check.held is not None and check.missing:
-        note_event(
-            found, EventKind.NOTE, text=f"Completed with images missing: {check.words}.", by=request.user
-        )
-    actions.complete_exam(
+    done = actions.complete_exam(
         found, by=request.user, comment=told["comment"], series_count=told["series_count"],
         image_count=told["image_count"], at=told["ended"],
     )  # fmt: skip
+    check = image_check(done)
+    if check.held is not None and check.missing:
+        note_event(
+            done, EventKind.NOTE, text=f"Completed with images missing: {check.words}.", by=request.user
+        )
     return see_other(request, _back_to_room(found), f"{found.order.patient.name.display} is completed.")
 
 
