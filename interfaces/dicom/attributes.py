@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from ris.orders.states import OrderStatus, Priority
+from ris.protocolling.states import DECIDED
+from ris.safety.models import Agent, MrCondition, Severity, Statement
 from scheduling.states import LIVE, ON_WORKLIST, SHOWABLE
 
 
@@ -96,6 +98,10 @@ TABLES = {
     "visit": "LEFT JOIN patients_visit visit ON visit.id = ordered.visit_id",
     "referrer": "LEFT JOIN department_practitioner referrer ON referrer.id = visit.referring_id",
     "performer": "LEFT JOIN department_practitioner performer ON performer.id = appointment.performer_id",
+    # What a radiologist or a rule decided; an exam that waits for it shows what was planned without.
+    "decision": "LEFT JOIN protocolling_protocolrequest decision ON decision.procedure_id = requested.id"
+    f" AND decision.status IN ({_listed(DECIDED)})",
+    "protocol": "LEFT JOIN protocolling_protocol protocol ON protocol.id = decision.protocol_id",
     "room": "JOIN department_room room ON room.id = appointment.room_id",
 }
 
@@ -203,11 +209,64 @@ def _language(told: Callable[[str], str]) -> str:
     return f"CASE {cases} ELSE '' END"
 
 
+_STANDS = "{0}.patient_id = patient.id AND {0}.withdrawn_at IS NULL"
+
+
+def _newest(kinds: Iterable[Statement.Kind], columns: str) -> str:
+    """What was last said of each of these, as a table to select from."""
+    return (
+        f"(SELECT DISTINCT ON (said.kind) {columns} FROM safety_statement said"
+        f" WHERE {_STANDS.format('said')} AND said.kind IN ({_listed(kinds)})"
+        " ORDER BY said.kind, said.told_at DESC, said.id DESC)"
+    )
+
+
+def _said_yes(*kinds: Statement.Kind) -> str:
+    words = _cases("newest.kind", {kind: str(kind.label) for kind in kinds})
+    return (
+        f"(SELECT string_agg({words}, E'\\\\' ORDER BY newest.kind)"
+        f" FROM {_newest(kinds, 'said.kind, said.value')} newest WHERE newest.value = 'yes')"
+    )
+
+
+#: Pregnancy Status (0010,21C0). That somebody is not pregnant holds on the day they say it. PV1-15 B6 is definite.
+_PREGNANCY = (
+    "coalesce((SELECT CASE newest.value WHEN 'possible' THEN '2' WHEN 'definite' THEN '3' WHEN 'unknown' THEN '4'"
+    " WHEN 'not' THEN CASE WHEN (newest.told_at AT TIME ZONE facility.timezone)::date"
+    " = (greatest(step.starts_at, now()) AT TIME ZONE facility.timezone)::date THEN '1' END END"
+    f" FROM {_newest([Statement.Kind.PREGNANCY], 'said.value, said.told_at')} newest),"
+    " CASE WHEN visit.pregnancy = 'B6' THEN '3' END)"
+)
+#: In kilograms: as said since the order, else as it came with the order.
+_WEIGHT = (
+    f"coalesce((SELECT newest.value FROM {_newest([Statement.Kind.WEIGHT], 'said.value, said.told_at')} newest"
+    " WHERE newest.told_at >= ordered.ordered_at AND newest.value ~ '^[0-9]{1,3}([.][0-9]{1,3})?$'),"
+    " ordered.weight_kg::text)"
+)
+_ALERTS = (
+    f"concat_ws(E'\\\\', {_list('patient.alerts')},"
+    " (SELECT string_agg(replace(implant.name, E'\\\\', '/'), E'\\\\' ORDER BY implant.id)"
+    f" FROM safety_implant implant WHERE {_STANDS.format('implant')} AND implant.mr <> '{MrCondition.SAFE}'),"
+    f" {_said_yes(Statement.Kind.ANTICOAGULANT, Statement.Kind.DIABETES, Statement.Kind.METFORMIN)})"
+)
+_REACTED_TO = _cases("reaction.kind", {agent: str(agent.label) for agent in Agent})
+_ALLERGIES = (
+    f"concat_ws(E'\\\\', {_list('patient.allergies')},"
+    f" (SELECT string_agg(replace(coalesce(nullif(reaction.agent, ''), {_REACTED_TO}), E'\\\\', '/')"
+    f" || CASE reaction.severity WHEN '{Severity.UNKNOWN}' THEN '' ELSE ' (' || reaction.severity || ')' END,"
+    " E'\\\\' ORDER BY reaction.id)"
+    f" FROM safety_reaction reaction WHERE {_STANDS.format('reaction')}))"
+)
+
 _REFERENCE = {0x00081150: Attribute("UI"), 0x00081155: Attribute("UI")}
 
 _STEP = {
     0x00080060: Attribute("CS", "step.modality", (), Match.SINGLE),
-    0x00321070: Attribute("LO", "CASE WHEN exam.contrast THEN 'CONTRAST' ELSE '' END", ("exam",)),
+    0x00321070: Attribute(
+        "LO",
+        "CASE WHEN decision.id IS NOT NULL THEN decision.contrast_agent WHEN exam.contrast THEN 'CONTRAST' ELSE '' END",
+        ("exam", "decision"),
+    ),
     # Type 1, never empty: a step of a room without machines shows the room's code.
     0x00400001: Attribute(
         "AE",
@@ -222,12 +281,22 @@ _STEP = {
     0x00400004: Attribute("DA", f"to_char({_LOCAL_END}, 'YYYYMMDD')"),
     0x00400005: Attribute("TM", f"to_char({_LOCAL_END}, 'HH24MISS')"),
     0x00400006: Attribute("PN", _name("performer"), ("performer",), Match.NAME),
-    0x00400007: Attribute("LO", "step.description", (), Match.WILDCARD),
+    0x00400007: Attribute(
+        "LO",
+        f"coalesce(protocol.name || {_SIDE}, step.description)",
+        ("decision", "protocol"),
+        Match.WILDCARD,
+    ),
     0x00400008: Attribute(
         "SQ",
         match=Match.ITEM,
         item=_code(
-            "step.protocol_code", "step.protocol_scheme", "coalesce(exam.name, step.description)", "exam"
+            "coalesce(protocol.code, step.protocol_code)",
+            "coalesce(protocol.scheme, step.protocol_scheme)",
+            "coalesce(protocol.name, exam.name, step.description)",
+            "exam",
+            "decision",
+            "protocol",
         ),
     ),
     0x00400009: Attribute("SH", "step.step_id", (), Match.WILDCARD),
@@ -240,9 +309,11 @@ _STEP = {
         many=True,
     ),
     0x00400011: Attribute("SH", "left(room.name, 16)", ("room",), Match.WILDCARD),
-    0x00400012: Attribute("LO"),
+    0x00400012: Attribute("LO", "decision.premedication", ("decision",)),
     0x00400020: Attribute("CS", _STATUS, (), Match.SINGLE),
-    0x00400400: Attribute("LT", "appointment.note"),
+    0x00400400: Attribute(
+        "LT", "concat_ws(E'\\n', nullif(appointment.note, ''), nullif(decision.note, ''))", ("decision",)
+    ),
 }
 
 WORKLIST: dict[int, Attribute] = {
@@ -292,11 +363,10 @@ WORKLIST: dict[int, Attribute] = {
         " FROM patients_patientidentifier other WHERE other.patient_id = patient.id AND NOT other.primary)",
     ),
     0x00101020: Attribute("DS", "ordered.height_m::text"),
-    0x00101030: Attribute("DS", "ordered.weight_kg::text"),
-    0x00102000: Attribute("LO", _list("patient.alerts"), many=True),
-    0x00102110: Attribute("LO", _list("patient.allergies"), many=True),
-    # PV1-15 B6, pregnant (table 0009): 3, definitely pregnant. Of others nothing was said.
-    0x001021C0: Attribute("US", "CASE WHEN visit.pregnancy = 'B6' THEN '3' END", ("visit",)),
+    0x00101030: Attribute("DS", _WEIGHT),
+    0x00102000: Attribute("LO", _ALERTS, many=True),
+    0x00102110: Attribute("LO", _ALLERGIES, many=True),
+    0x001021C0: Attribute("US", _PREGNANCY, ("visit",)),
     0x00104000: Attribute("LT"),
     0x0020000D: Attribute("UI", "requested.study_instance_uid", (), Match.UID_LIST),
     0x00321032: Attribute("PN", _name("orderer"), ("orderer",), Match.NAME),
@@ -314,7 +384,7 @@ WORKLIST: dict[int, Attribute] = {
     ),
     0x00380010: Attribute("LO", "visit.number", ("visit",), Match.SINGLE),
     0x00380014: Attribute("SQ", item=_issuer("visit.authority", "visit")),
-    0x00380050: Attribute("LO"),
+    0x00380050: Attribute("LO", _said_yes(Statement.Kind.CLAUSTROPHOBIA), many=True),
     0x00380300: Attribute("LO", "visit.location", ("visit",), Match.WILDCARD),
     0x00380500: Attribute("LO", "ordered.danger_code"),
     0x00400026: Attribute("SQ", item=_issuer("ordered.placer_authority")),

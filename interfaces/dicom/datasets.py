@@ -148,7 +148,7 @@ class Answers:
             return _Value(tag, attribute.vr, None)
         if attribute.vr != "SQ" or attribute.sql:
             column = self._column(attribute) if attribute.sql else None
-            limit = _LIMITS.get(attribute.vr, 64)
+            limit = _LIMITS.get(attribute.vr, 0)
             if attribute.vr not in _TEXTS or tag in _NUMBERS:
                 return _Value(tag, attribute.vr, column, attribute.many, limit)
             limit = min(limit, self._manner.longest_text or limit)

@@ -1,7 +1,7 @@
 """Every key of the worklist, every kind of matching, known and unknown values (PS3.4 table K.6-1, C.2.2.2)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import partial
 from io import BytesIO
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from pydicom import dcmread
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataset import Dataset
@@ -25,7 +26,9 @@ from interfaces.dicom.matching import read_keys
 from interfaces.dicom.worklist import statement
 from ris.department.models import Station
 from ris.patients.actions import NewVisit, open_visit
-from ris.patients.models import PatientIdentifier, Visit
+from ris.patients.models import Patient, PatientIdentifier, Visit
+from ris.protocolling.models import Protocol, ProtocolRequest
+from ris.safety.models import Implant, Reaction, Statement
 from scheduling import actions as scheduling
 from tests.cast import person
 from tests.makers import (
@@ -51,7 +54,7 @@ TYPE_1 = {
 NEVER_KNOWN = {
     "ReferencedStudySequence", "ReferencedPatientSequence", "ReferencedSOPClassUID", "ReferencedSOPInstanceUID",
     "InstitutionalDepartmentName", "UniversalEntityID", "UniversalEntityIDType", "StudyDate", "StudyTime",
-    "PatientComments", "PreMedication", "SpecialNeeds",
+    "PatientComments",
 }  # fmt: skip
 
 
@@ -122,6 +125,12 @@ def known_and_unknown(db: None) -> tuple[str, str]:
     full = make_appointment(order, room=make_room("CT1"), start=start)
     scheduling.change_appointment(full, note="Bring films", by=person("clara"))
     scheduling.assign_performer(full, make_practitioner("Curie"), by=person("clara"))
+    ProtocolRequest.objects.create(
+        order=order, procedure=order.procedures.get(), status="approved", contrast_agent="Iohexol 350 mg/mL",
+        premedication="Prednisolone", decided_by=person("rita"), wanted_since=start,
+        protocol=Protocol.objects.create(code="ABDPV", name="Abdomen portal venous", modality="CT"),
+    )  # fmt: skip
+    say(patient, "claustrophobia", "yes")
     bare_room = make_room("MR1", modality="MR", name="MR")
     Station.objects.filter(ae_title="MR1").delete()
     bare = make_order(
@@ -133,6 +142,64 @@ def known_and_unknown(db: None) -> tuple[str, str]:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
     return order.accession_number, bare.accession_number
+
+
+def say(patient: Patient, kind: str, value: str, at: datetime | None = None) -> None:
+    Statement.objects.create(
+        patient=patient, kind=kind, value=value, noted_by=person("theo"), told_at=at or timezone.now()
+    )
+
+
+def test_what_safety_and_protocol_know_is_told_as_it_stands_now() -> None:
+    """MWL-A16, A17, A18, A23, A24, A72, A81, A82, A83, A84: live rows; what was withdrawn is gone at once."""
+    order = make_order(make_patient(alerts="Epilepsy", allergies="Latex"), weight_kg="80")
+    appointment = make_appointment(order)
+    patient, theo, today = order.patient, person("theo"), appointment.starts_at
+    keys = ("PregnancyStatus", "MedicalAlerts", "Allergies", "SpecialNeeds", "PatientWeight")
+
+    def told(*keywords: str) -> list[str]:
+        identifier = asking((STEP_SEQUENCE, 0x00400007))
+        step = identifier.ScheduledProcedureStepSequence[0]
+        step.PreMedication = step.RequestedContrastAgent = ""
+        step.ScheduledProtocolCodeSequence = []
+        for keyword in keys:
+            setattr(identifier, keyword, None)
+        found = search(identifier)[0][order.accession_number]
+        step = found.ScheduledProcedureStepSequence[0]
+        values = [(found if one in keys else step)[one].value for one in keywords]
+        return ["\\".join(one) if isinstance(one, MultiValue) else str(one or "") for one in values]
+
+    assert told(*keys) == ["", "Epilepsy", "Latex", "", "80.0"]
+    for value, status in (("possible", "2"), ("definite", "3"), ("unknown", "4"), ("not", "1")):
+        say(patient, "pregnancy", value, today)
+        assert told("PregnancyStatus") == [status], value
+    say(patient, "pregnancy", "not", today - timedelta(days=30))
+    assert told("PregnancyStatus") == ["1"], "the newest counts"
+    Statement.objects.filter(told_at=today).update(
+        withdrawn_at=timezone.now(), withdrawn_by=theo, withdrawn_reason="Wrong record"
+    )
+    assert told("PregnancyStatus") == [""], "that she is not holds for its day only"
+    Implant.objects.create(patient=patient, name="Pacemaker\\VVI", mr="unsafe", noted_by=theo)
+    Implant.objects.create(patient=patient, name="Dental crown", mr="safe", noted_by=theo)
+    Reaction.objects.create(patient=patient, kind="iodine", severity="severe", noted_by=theo)
+    for kind in ("anticoagulant", "diabetes", "claustrophobia"):
+        say(patient, kind, "yes")
+    say(patient, "diabetes", "no")
+    say(patient, "weight", "71.5")
+    assert told(*keys[1:]) == [
+        "Epilepsy\\Pacemaker/VVI\\Blood thinner", "Latex\\Iodinated contrast (severe)", "Fear of narrow spaces", "71.5",
+    ]  # fmt: skip
+    step = ("ScheduledProcedureStepDescription", "PreMedication", "RequestedContrastAgent")
+    assert told(*step) == ["CT head", "", ""]
+    wanted = ProtocolRequest.objects.filter(procedure__order=order).first() or ProtocolRequest(
+        order=order, procedure=order.procedures.get(), wanted_since=today
+    )
+    wanted.protocol = Protocol.objects.create(code="HEADC", name="Head with contrast", modality="CT")
+    wanted.contrast_agent, wanted.premedication, wanted.decided_by = "Iohexol 350", "Prednisolone", theo
+    wanted.save()
+    assert told(*step) == ["CT head", "", ""], "nobody has decided yet"
+    ProtocolRequest.objects.filter(pk=wanted.pk).update(status="approved")
+    assert told(*step) == ["Head with contrast", "Prednisolone", "Iohexol 350"]
 
 
 def test_every_key_matches_as_its_kind_says(known_and_unknown: tuple[str, str]) -> None:
