@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from celery import current_app
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
@@ -376,9 +377,8 @@ _NOTIFY = "SELECT pg_notify(%s, id::text) FROM interfaces_endpoint WHERE id = %s
 
 
 def _ask_for_delivery(endpoint_id: int) -> None:
-    from interfaces.tasks import deliver
-
-    wakeups.ask(deliver, endpoint_id)
+    # By name: the task knows every wire format, and this module none.
+    wakeups.ask(current_app.signature("interfaces.tasks.deliver"), endpoint_id)
 
 
 #: The channel on which senders listen for endpoints that have something to send.
