@@ -64,7 +64,7 @@ def change(request: UserRequest, pk: int) -> HttpResponse:
     found = exam_for(request.user, pk)
     sent = request.POST.copy()
     if sent.get("other"):  # from the catalogue, rather than one of the likely
-        sent["procedure"] = sent["other"]
+        sent["procedure"] = sent.get("other", "")
     form = ChangeForm(sent if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         told = form.cleaned_data

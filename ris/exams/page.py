@@ -119,7 +119,7 @@ def helpers_of(exam: Exam) -> list[User]:
     """Who may have helped: the other technologists."""
     return list(
         User.objects.filter(is_active=True, roles__contains=[Role.TECHNOLOGIST])
-        .exclude(pk=exam.technologist_id)
+        .exclude(pk=exam.technologist_id or 0)
         .order_by("last_name", "first_name")
     )
 

@@ -14,14 +14,13 @@ from django.utils import timezone
 from ris.accounts.permissions import allowed
 from ris.core.formats import local
 from ris.department.models import Room
-from ris.exams.identity import read_wristband
-from ris.exams.models import Exam, PerformedProcedureStep
-from ris.exams.states import ExamStatus, PerformedStepStatus
+from ris.exams import performed
+from ris.exams.models import Exam, PerformedProcedureStep, StudyImages
+from ris.exams.states import ExamStatus
 from ris.exams.talk import newest, unseen_counts
 from ris.orders.models import Order
 from ris.orders.states import OrderStatus, Priority
 from ris.patients.models import Patient
-from ris.patients.search import search_patients
 from ris.protocolling.models import ProtocolRequest
 from ris.protocolling.worklists import protocols_for
 from ris.safety.passport import Passport, passports_for
@@ -104,7 +103,8 @@ class RoomList:
 
     @property
     def orders(self) -> list[Order]:
-        return [*(one.order for one in (*self.now, *self.next, *self.done)), *self.add_ons]
+        exams, planned = [*self.now, *self.done], self.next
+        return [*(one.order for one in exams), *(one.order for one in planned), *self.add_ons]
 
     @property
     def planned(self) -> int:
@@ -310,21 +310,15 @@ def elsewhere(day: date, patients: Iterable[Patient]) -> Appointment | None:
     )  # fmt: skip
 
 
-def unmatched_steps() -> QuerySet[PerformedProcedureStep]:
-    """What the modalities did and nobody has found the order of, newest first."""
-    return PerformedProcedureStep.objects.exclude(problem="").order_by("-received_at")
-
-
-_SERIES, _IMAGES, _OTHERS = "00400340", "00081140", "00400220"
+def unmatched_count() -> int:
+    """How many performed steps and studies of the archive wait for their order (`ris.exams.reconciling`)."""
+    studies = StudyImages.objects.exclude(problem="")
+    return PerformedProcedureStep.objects.exclude(problem="").count() + studies.count()
 
 
 def reported_counts(step: PerformedProcedureStep) -> tuple[int, int]:
-    """(series, images) of the Performed Series Sequence (0040,0340)."""
-    series = step.attributes.get(_SERIES, {}).get("Value", [])
-    images = sum(
-        len(one.get(sequence, {}).get("Value", [])) for one in series for sequence in (_IMAGES, _OTHERS)
-    )
-    return len(series), images
+    """(series, images) a step has named so far."""
+    return performed.counts([step]) or (0, 0)
 
 
 @dataclass(frozen=True)
@@ -338,49 +332,5 @@ class Reported:
 
 def reported_of(exam: Exam) -> Reported:
     steps = sorted(exam.performed_steps.all(), key=lambda step: step.started_at)
-    told = [reported_counts(step) for step in steps if step.status != PerformedStepStatus.DISCONTINUED]
-    if not any(series for series, _ in told):
-        return Reported(steps, None, None)
-    return Reported(steps, sum(one[0] for one in told), sum(one[1] for one in told))
-
-
-def likely_orders(step: PerformedProcedureStep, limit: int = 8) -> list[Order]:
-    """Orders a step may belong to: its accession number, its patient's number, then its machine at that time."""
-    waiting = (
-        Order.objects.filter(status__in=[*STARTABLE, OrderStatus.IN_PROGRESS])
-        .exclude(procedures__procedure_type=None)
-        .select_related("patient")
-        .prefetch_related("patient__identifiers", "procedures__procedure_type", "appointments__room")
-    )
-    named = Q(pk=None)
-    if step.accession_number:
-        named |= Q(accession_number=step.accession_number)
-    if step.patient_id:
-        named |= Q(patient__identifiers__value=step.patient_id)
-    if step.study_instance_uid:
-        named |= Q(procedures__study_instance_uid=step.study_instance_uid)
-    found = list(waiting.filter(named).distinct()[:limit])
-    nearby = waiting.filter(
-        appointments__room__stations__ae_title=step.station_ae_title,
-        appointments__status__in=PENDING,
-        appointments__during__startswith__range=(
-            step.started_at - timedelta(hours=4), step.started_at + timedelta(hours=4)
-        ),
-    ).exclude(pk__in=[one.pk for one in found])  # fmt: skip
-    return found + list(nearby.distinct()[: limit - len(found)])
-
-
-def orders_named(text: str, limit: int = 8) -> list[Order]:
-    """Orders that can still take images, by accession number, patient number or words of the name."""
-    if not text.strip():
-        return []
-    wristband = read_wristband(text)
-    orders = (
-        Order.objects.filter(status__in=[*STARTABLE, OrderStatus.IN_PROGRESS])
-        .exclude(procedures__procedure_type=None)
-        .filter(patient__in=wristband.patients or search_patients(text))
-        .select_related("patient")
-        .prefetch_related("patient__identifiers", "procedures__procedure_type")
-        .order_by("-ordered_at")
-    )
-    return list(orders[:limit])
+    told = performed.counts(steps)
+    return Reported(steps, *(told or (None, None)))

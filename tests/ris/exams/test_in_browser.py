@@ -7,10 +7,12 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import Locator, Page, expect
 
+from ris.core.formats import today
 from ris.exams.actions import NewPerformedStep, ScheduledReference, begin_performed_step, note_dose
 from ris.exams.actions.events import note_event, withdraw_event
 from ris.exams.actions.messages import send_message
 from ris.exams.models import DoseReferenceLevel, Exam
+from ris.supplies.actions import receive_stock
 from scheduling.actions import check_in, make_ready
 from scheduling.models import Appointment
 from tests import makers
@@ -41,6 +43,10 @@ class Hands:
     def tap(self, target: Locator) -> None:
         self.count += 1
         target.click()
+
+    def choose(self, chip: Locator) -> None:
+        self.count += 1
+        chip.check()
 
     def fill(self, target: Locator, text: str) -> None:
         self.count += 1
@@ -122,6 +128,7 @@ def test_an_exam_on_the_tablet_from_the_wristband_to_complete(
     open_as: OpenAs, room: list[Appointment]
 ) -> None:
     """ux.md 1.2, ux-tech-touch: every act within its count, every target as large as a gloved finger."""
+    receive_stock(makers.make_item(), "4471", today() + timedelta(days=400), Decimal(10), by=person("theo"))
     page = open_as(person("theo"), "/rooms/CT1")
     page.set_viewport_size(TABLET)
     hands = Hands(page)
@@ -133,6 +140,16 @@ def test_an_exam_on_the_tablet_from_the_wristband_to_complete(
     expect(page.get_by_role("button", name="Complete")).to_be_visible()
     assert hands.took() <= 2
     exam = Exam.objects.get(order=room[0].order)
+
+    contrast = page.locator("#contrast")
+    hands.scan(f"01{makers.GTIN}17{today() + timedelta(days=400):%y%m%d}104471")
+    expect(contrast).to_contain_text("4471")
+    hands.fill(contrast.get_by_label("Volume"), "70")
+    hands.choose(contrast.get_by_label("L antecubital"))
+    _fits_a_tablet(page, "contrast")
+    hands.tap(contrast.get_by_role("button", name="Save"))
+    expect(contrast.locator(".given")).to_contain_text("70 mL")
+    assert hands.took() <= 6
 
     events = page.locator("#events")
     hands.tap(events.get_by_text("Repeat", exact=True))
@@ -157,8 +174,8 @@ def test_an_exam_on_the_tablet_from_the_wristband_to_complete(
 
     makers.make_procedure_type("CTCAP", name="CT chest, abdomen and pelvis", body_part="Abdomen")
     hands.tap(page.get_by_role("link", name="Change the exam"))
-    hands.tap(page.get_by_text("CT chest, abdomen and pelvis"))
-    hands.tap(page.get_by_text("Radiologist asked for it"))
+    hands.choose(page.get_by_label("CT chest, abdomen and pelvis"))
+    hands.choose(page.get_by_label("Radiologist asked for it"))
     _fits_a_tablet(page, "change")
     hands.tap(page.get_by_role("button", name="Save"))
     expect(page.get_by_role("heading", name="CT chest, abdomen and pelvis", level=1)).to_be_visible()
@@ -201,7 +218,7 @@ def test_an_exam_at_the_desk_is_started_by_birth_year_and_stopped(
     assert hands.took() <= 3
     photograph(page, "exam")
     hands.press("x")
-    hands.tap(page.get_by_text("Equipment failure"))
+    hands.choose(page.get_by_label("Equipment failure"))
     photograph(page, "exam-stop")
     hands.press("Control+Enter")
     expect(page.get_by_role("heading", name="CT 1")).to_be_visible()
