@@ -4,7 +4,7 @@ from ris.accounts.models import User
 from ris.accounts.permissions import require
 from ris.audit.trail import record_access
 from ris.core.errors import NotFound
-from ris.exams.models import Exam, PerformedProcedureStep
+from ris.exams.models import Exam, PerformedProcedureStep, StudyImages
 
 
 def exam_for(user: User, pk: int) -> Exam:
@@ -33,3 +33,13 @@ def step_for(user: User, pk: int) -> PerformedProcedureStep:
         raise NotFound("There is no such performed step.")
     record_access(user, "performed_step.view", subject=f"mpps:{step.pk}")
     return step
+
+
+def study_for(user: User, pk: int) -> StudyImages:
+    """A study of the archive no order was found for. Raises NotAllowed or NotFound."""
+    require(user, "exam.reconcile")
+    images = StudyImages.objects.filter(pk=pk).first()
+    if images is None:
+        raise NotFound("There is no such study.")
+    record_access(user, "study.view", subject=f"study:{images.pk}")
+    return images

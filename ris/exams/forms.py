@@ -24,7 +24,9 @@ class StartForm(forms.Form):
         label="Birth year, as the patient says it",
         max_length=4,
         error_messages={"required": "Scan the wristband, or type the birth year the patient says."},
-        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off", "size": 4, "form": "start"}),
+        widget=forms.TextInput(
+            attrs={"inputmode": "numeric", "autocomplete": "off", "size": 4, "form": "start"}
+        ),
     )
     room = forms.ModelChoiceField(
         label="Room",
@@ -106,12 +108,6 @@ class DiscontinueForm(forms.Form):
         error_messages={"required": "Pick the reason for stopping."},
     )
     comment = CommentForm.base_fields["comment"]
-
-
-class DiscardForm(forms.Form):
-    reason = forms.CharField(
-        label="Why no order is needed", max_length=200, help_text="A phantom, a test, a double start."
-    )
 
 
 #: Why another exam is done than was asked for.

@@ -52,7 +52,7 @@ def _rooms_page(
     context = {
         "cards": cards,
         "version": version,
-        "unmatched": worklists.unmatched_steps().count(),
+        "unmatched": worklists.unmatched_count(),
         "problem": problem,
         "can_perform": allowed(request.user, "exam.perform"),
         "can_reconcile": allowed(request.user, "exam.reconcile"),

@@ -21,7 +21,6 @@ from ris.exams.actions.reconcile import (
     reassign_performed_step,
     restore_images,
     restore_performed_step,
-    take_as_performed,
     unmatch_performed_step,
 )
 from ris.exams.actions.steps import (
@@ -67,7 +66,6 @@ __all__ = [
     "restore_performed_step",
     "set_completion_rule",
     "start_exam",
-    "take_as_performed",
     "undo_start",
     "unmatch_performed_step",
     "update_performed_step",

@@ -143,9 +143,9 @@ def reopen_exam(exam: Exam, *, reason: str, by: User, at: datetime | None = None
         if why := objection(exam):
             raise Conflict(why)
     moment = at or timezone.now()
+    exam.move(ExamStatus.IN_PROGRESS, at=moment)
     exam.ended_at = None
     exam.save(update_fields=["ended_at"])
-    exam.move(ExamStatus.IN_PROGRESS, at=moment)
     if order.status == OrderStatus.PERFORMED:
         orders.mark_in_progress(order, at=moment)
         scheduling.resume_steps(order, at=moment)

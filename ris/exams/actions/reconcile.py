@@ -7,22 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from ris.accounts.models import User
 from ris.accounts.permissions import require
 from ris.core.errors import Conflict, MissingData
-from ris.department.models import ProcedureType
 from ris.events.models import Event
 from ris.events.outbox import record
-from ris.exams import performed
-from ris.exams.actions.events import change_exam
 from ris.exams.actions.evidence import reopen_exam
 from ris.exams.actions.exams import begin, finish, locked, withdraw
 from ris.exams.actions.images import compare_images
 from ris.exams.actions.steps import STARTABLE, conclude, recount, take_in
 from ris.exams.models import Exam, PerformedProcedureStep, StudyImages
-from ris.exams.models_notes import ExamEvent
 from ris.exams.states import ExamStatus, PerformedStepStatus, ProblemKind
 from ris.orders import actions as orders
 from ris.orders.actions import NewOrder, place_order, take_study
@@ -38,6 +35,8 @@ def match_performed_step(step: PerformedProcedureStep, order: Order, *, by: User
     exam code is unknown.
     """
     require(by, "exam.reconcile")
+    if _taken_for(step).exclude(pk=order.pk).exists():
+        return reassign_performed_step(step, order, reason="Matched to another order.", by=by)
     order = orders.locked(order)
     step = PerformedProcedureStep.objects.select_for_update().get(pk=step.pk)
     if not step.problem:
@@ -62,6 +61,12 @@ def order_performed_step(step: PerformedProcedureStep, new: NewOrder, *, by: Use
     order = place_order(replace(new, study_instance_uid="" if known else uid), by=by)
     match_performed_step(step, order, by=by)
     return order
+
+
+def _taken_for(step: PerformedProcedureStep) -> QuerySet[Order]:
+    """The orders whose exams it is taken for."""
+    exams = step.exams.exclude(status=ExamStatus.ENTERED_IN_ERROR)
+    return Order.objects.filter(exams__in=exams).distinct().order_by("pk")
 
 
 def _give_to(step: PerformedProcedureStep, order: Order, *, by: User) -> None:
@@ -157,7 +162,7 @@ def reassign_performed_step(
     require(by, "exam.reconcile")
     if not reason.strip():
         raise MissingData("Say how it came to the wrong order.", location="reason")
-    wrong = list(Order.objects.filter(exams__performed_steps=step).distinct())
+    wrong = list(_taken_for(step))
     if order.pk in {one.pk for one in wrong}:
         raise Conflict("It belongs to that order already.")
     both = {one.pk: orders.locked(one) for one in sorted([*wrong, order], key=lambda one: one.pk)}
@@ -201,7 +206,7 @@ def _leave(step: PerformedProcedureStep, exam: Exam, *, reason: str, by: User) -
 def unmatch_performed_step(step: PerformedProcedureStep, *, by: User) -> PerformedProcedureStep:
     """Take a match back: the step waits on the list again, its order is as if it had never begun."""
     require(by, "exam.reconcile")
-    for order in Order.objects.filter(exams__performed_steps=step).distinct().order_by("pk"):
+    for order in _taken_for(step):
         orders.locked(order)
     step = PerformedProcedureStep.objects.select_for_update().get(pk=step.pk)
     matched = (
@@ -279,13 +284,3 @@ def restore_images(images: StudyImages, *, by: User) -> StudyImages:
     images.save(update_fields=["problem"])
     record("images.restored", f"study:{images.pk}", by=by, study=images.pk)
     return images
-
-
-@transaction.atomic
-def take_as_performed(exam: Exam, *, by: User, side: str = "") -> ExamEvent:
-    """Change the procedure to what the modality says was performed (MPPS-17): RAD-13 XO, charged by that code."""
-    found = performed.performed_difference(exam)
-    kind: ProcedureType | None = found.procedure_type if found else None
-    if kind is None:
-        raise Conflict("The modality names no other exam of the catalogue.")
-    return change_exam(exam, kind, reason="As performed at the machine.", by=by, side=side)

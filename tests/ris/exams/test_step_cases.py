@@ -14,6 +14,7 @@ from ris.events.models import Event
 from ris.events.outbox import relay_all
 from ris.exams import actions
 from ris.exams.actions import NewImages, NewPerformedStep, PerformedChange, ScheduledReference, SeriesImages
+from ris.exams.actions.events import change_exam
 from ris.exams.doses import dose_of
 from ris.exams.images import image_check
 from ris.exams.models import Exam, PerformedProcedureStep, StudyImages
@@ -358,7 +359,7 @@ def test_what_was_performed_instead_is_told_and_taken_with_one_click() -> None:
         assert (found.procedure_type if found else None) == expected, told
         assert bool(found) == ("ELSE" in str(told) or expected is not None), told
     exam = Exam.objects.filter(order__procedures__isnull=False).order_by("pk")[2]
-    actions.take_as_performed(exam, by=person("theo"))
+    change_exam(exam, neck, reason="As the machine reported it", by=person("theo"))
     exam = Exam.objects.get(pk=exam.pk)
     assert exam.procedure.label == "CT neck"
     assert performed_difference(exam) is None
