@@ -56,3 +56,7 @@ class KeyImages(models.Model):
 
     def __str__(self) -> str:
         return f"{self.title} {self.sop_instance_uid}"
+
+    @classmethod
+    def keep(cls, **fields: object) -> "KeyImages":
+        return cls.objects.create(**fields)

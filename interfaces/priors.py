@@ -1,6 +1,7 @@
 """A patient's studies beside our own exams, as the archives list them: told within seconds, or not at all."""
 
 from dataclasses import dataclass
+from datetime import date
 
 from interfaces.models import Endpoint
 from ris.exams.models import Exam
@@ -16,7 +17,7 @@ class Prior:
     """One study; `exam` is ours of the same study, if we have it."""
 
     archive: str
-    day: str
+    day: date | None
     description: str
     modalities: str
     images: int | None
@@ -58,9 +59,9 @@ def of(exam: Exam) -> Found:
     rows = [
         Prior(
             archive=endpoint.name,
-            day=f"{study.day[:4]}-{study.day[4:6]}-{study.day[6:]}" if len(study.day) == 8 else "",
+            day=_day(study.day),
             description=study.description,
-            modalities=" ".join(study.modalities),
+            modalities=" ".join(one for one in study.modalities if one not in _NO_IMAGES),
             images=study.image_count,
             accession_number=study.accession_number,
             exam=ours.get(study.uid),
@@ -69,6 +70,17 @@ def of(exam: Exam) -> Found:
         for endpoint, study in listed
     ]
     return Found(rows[:_MOST], silent, max(0, len(rows) - _MOST), bool(endpoints))
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+#: Reports, documents, key objects and presentation states lie beside the images.
+_NO_IMAGES = {"SR", "DOC", "KO", "PR"}
 
 
 def _ours(exam: Exam, uids: list[str]) -> dict[str, Exam]:

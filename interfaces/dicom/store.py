@@ -353,7 +353,7 @@ def _take_key_images(kept: ReceivedDataset, ds: Dataset) -> None:
             images.append({
                 "study": study, "series": series, "class": str(one.get("ReferencedSOPClassUID", "")), "instance": instance,
             })  # fmt: skip
-    KeyImages.objects.create(
+    KeyImages.keep(
         dataset=kept,
         sop_instance_uid=kept.sop_instance_uid,
         study_instance_uid=str(ds.get("StudyInstanceUID", "") or "")[:64],

@@ -145,7 +145,7 @@ def test_priors_are_those_of_the_patient_by_every_number(pacs: Pacs, archive: Ar
     )
     pacs(protocol, priors="yes")
     found = priors.of(exam)
-    assert [(one.day, one.description, one.images) for one in found.priors] == [
+    assert [(str(one.day), one.description, one.images) for one in found.priors] == [
         ("2026-01-05", "CT head", 2), ("2019-03-02", "MR knee", 2), ("2018-03-02", "MR knee", 2),
     ]  # fmt: skip
     assert [one.exam for one in found.priors] == [exam, None, None]

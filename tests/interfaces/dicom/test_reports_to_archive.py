@@ -10,7 +10,6 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from interfaces import engine
 from interfaces.actions import configure_endpoint
 from interfaces.dicom import queue, scu
 from interfaces.models import Case, Endpoint, OutboundMessage
@@ -157,24 +156,6 @@ def test_an_addendum_names_what_it_replaces_and_a_withdrawal_rejects_it(pacs: Pa
     assert len(archive.instances(exam.procedure.study_instance_uid)) == 3
     # Who takes no such note has a person told instead.
     assert "takes no rejection notes" in Case.objects.get(endpoint=other).sentence
-
-
-def test_what_the_archive_does_not_take_holds_back_its_own_order_only(pacs: Pacs, archive: Archive) -> None:
-    endpoint = pacs()
-    read_exam()
-    (message,) = told(endpoint)
-    instance = scu.opened(message.raw).SOPInstanceUID
-    engine.keep_bytes(
-        message,
-        scu.envelope(b"", "1.2.840.10008.5.1.4.1.1.88.99", instance, "1.2.840.10008.1.2.1"),
-    )
-    read_exam()
-    _, second = told(endpoint)
-    queue.drain(endpoint.pk)
-    message.refresh_from_db()
-    second.refresh_from_db()
-    assert second.status == "accepted"
-    assert message.status == "rejected"
 
 
 def test_nothing_is_lost_while_the_archive_is_down(pacs: Pacs, archive: Archive) -> None:
