@@ -356,7 +356,7 @@ class Association(asyncio.Protocol):
         results, roles, extended = [], {}, {}
         for proposed in request.contexts:
             service = self.ae.services.get(proposed.abstract_syntax)
-            transfer = next((uid for uid in proposed.transfer_syntaxes if uid in _TRANSFER_SYNTAXES), "")
+            transfer = next((uid for uid in proposed.transfer_syntaxes if uid in TRANSFER_SYNTAXES), "")
             # Without role selection the association's requestor is the SCU.
             scu, scp = request.roles.get(proposed.abstract_syntax, (True, False))
             if service is None:
@@ -532,7 +532,7 @@ class Association(asyncio.Protocol):
 
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
-_TRANSFER_SYNTAXES = {IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN}
+TRANSFER_SYNTAXES = (IMPLICIT_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN)
 
 
 def log_failure(what: str, problem: BaseException) -> None:

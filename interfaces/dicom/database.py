@@ -124,7 +124,7 @@ class Database:
     def _connect(self) -> None:
         if connection.connection is not None:
             return
-        connection.connect()
+        connection.ensure_connection()
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = %s", [self._limit])
             # Planning the worklist's joins costs several times what running them does.

@@ -92,7 +92,7 @@ class Downtime:
 
 def _ask() -> bool:
     try:
-        connection.connect()
+        connection.ensure_connection()
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         return True

@@ -61,6 +61,12 @@ def services(reading: Database, writing: Database, trail: Trail, copy: Copy) -> 
     }
 
 
+def services_described() -> Mapping[str, Service]:
+    """The table, for whoever writes of it; nothing is connected."""
+    nowhere = Database("nowhere", 1, statement_seconds=1)
+    return services(nowhere, nowhere, Trail(nowhere), Copy(settings.RIS_DATA / "nowhere"))
+
+
 class Listener:
     """Answers from `start` to `stop`."""
 

