@@ -9,6 +9,8 @@ urlpatterns = [
     path("", include("ris.patients.urls")),
     path("", include("ris.orders.urls")),
     path("", include("ris.safety.urls")),
+    path("", include("ris.protocolling.urls")),
+    path("", include("ris.supplies.urls")),
     path("", include("scheduling.urls")),
     path("", include("ris.exams.urls")),
     path("", include("ris.reporting.urls")),

@@ -20,6 +20,8 @@ _SECTIONS = (
     ("/admin/modalities", "Modalities", "department.view"),
     ("/admin/catalogue", "Catalogue", "department.view"),
     ("/admin/dose-levels", "Dose levels", "department.view"),
+    ("/admin/protocols", "Protocols", "department.view"),
+    ("/admin/items", "Items", "department.view"),
     ("/admin/templates", "Report templates", "department.view"),
     ("/admin/questionnaires", "Safety questions", "safety.change"),
     ("/admin/safety-rules", "Safety rules", "safety.change"),

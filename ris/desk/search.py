@@ -23,6 +23,8 @@ ACTS = (
     ("/schedule?view=list", "Day list to print", "print", ""),
     ("/exams/unmatched", "Match exams of machines", "scan", ""),
     ("/orders?view=codes", "Match exam codes", "inbox", ""),
+    ("/supplies", "Supplies in stock", "drop", ""),
+    ("/supplies/recall", "Recall a lot", "search", ""),
     ("/password", "Change password", "pen", ""),
 )
 _WORDS = {"/board": "arrivals", "/rooms": "rooms", "/interfaces": "messages", "/billing/charges": "charges"}

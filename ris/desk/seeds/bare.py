@@ -14,6 +14,8 @@ from billing.models import Fee
 from ris.accounts.models import Role, User
 from ris.department.actions import import_catalogue, save_record
 from ris.department.models import Facility, Modality, Practitioner, Room, Station
+from ris.desk.seeds.protocols import add_protocols
+from ris.desk.seeds.supplies import add_items
 from ris.reporting.templates_data import add_default_templates
 from ris.safety.catalogue import add_default_questionnaires
 from scheduling.models import Opening
@@ -90,6 +92,8 @@ def seed_bare(password: str) -> None:
     )
     add_default_templates(by=admin)
     add_default_questionnaires(by=admin)
+    add_protocols(by=admin)
+    add_items(by=admin)
     # Whoever sends orders is welcome, whatever MSH-3 and MSH-4 say. A command, since the desk and the
     # interfaces do not know each other.
     call_command("endpoint", "EMR", protocol="mllp", direction="in", match="|", stdout=StringIO())

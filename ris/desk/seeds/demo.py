@@ -24,7 +24,10 @@ from ris.desk.seeds.bare import FACILITY
 from ris.desk.seeds.notes import write_notes
 from ris.desk.seeds.people import REFERRERS, STAFF, invent_people
 from ris.desk.seeds.plan import Planner
+from ris.desk.seeds.protocols import invent_protocols
 from ris.desk.seeds.safety import invent_safety
+from ris.desk.seeds.stuck import leave_stuck
+from ris.desk.seeds.supplies import invent_supplies
 from ris.desk.seeds.writing import EMERGENCY_PHONE, Writer
 from ris.events.models import Event
 from ris.events.outbox import record
@@ -148,7 +151,9 @@ def _work(rng: Random, now: datetime) -> str:
     )
     counts = Writer(rng, now, facility).write(planner.cases())
     counts["notes"] = write_notes(rng, now)
-    return ", ".join(f"{count:,} {noun}" for noun, count in counts.items())
+    made = [f"{count:,} {noun}" for noun, count in counts.items()]
+    made.append(leave_stuck(rng, now))
+    return ", ".join([*made, invent_protocols(rng, now), invent_supplies(rng, now)])
 
 
 def _blocks(rooms: list[Room], now: datetime) -> dict[int, list[Span]]:
