@@ -20,6 +20,7 @@ django.setup()
 from interfaces.dicom import dimse, listener, mpps, pdu, worklist  # noqa: E402
 from interfaces.dicom.ae import ApplicationEntity, Service  # noqa: E402
 from interfaces.dicom.association import Association, Request  # noqa: E402
+from interfaces.dicom.attributes import WORKLIST  # noqa: E402
 from interfaces.dicom.charsets import Decoder, UnknownCharacterSet  # noqa: E402
 from interfaces.dicom.datasets import Answers  # noqa: E402
 from interfaces.dicom.elements import BadDataSet, read  # noqa: E402
@@ -167,7 +168,7 @@ def implicit(content: Content) -> bytes:
 
 def identifier(dice: random.Random) -> Content:
     """A query with up to six keys of the table, in it and in the step's item."""
-    table = worklist.attributes.WORKLIST
+    table = WORKLIST
     levels: list[Content] = []
     for known in (table, table[0x00400100].item):
         plain = [tag for tag, attribute in sorted(known.items()) if attribute.vr != "SQ"]
@@ -192,7 +193,8 @@ def reported(dice: random.Random) -> Content:
         elif isinstance(found[tag], str):
             found[tag] = dice.choice(VALUES)[:200]
         else:
-            found[tag] = dice.choice(([], [{}], [item, item], [item] * 50))
+            lists: list[list[Content]] = [[], [{}], [item, item], [item] * 50]
+            found[tag] = dice.choice(lists)
     return found
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 from pydicom.dataset import Dataset
 
-from interfaces.dicom import dimse, listener, mpps, worklist
+from interfaces.dicom import dimse, listener, mpps, pdu, worklist
 from interfaces.models import ReceivedDataset
 from ris.exams.models import PerformedProcedureStep
 from tests.fuzz import dicom
@@ -98,7 +98,7 @@ def _status(peer: Raw) -> int:
     while True:
         kind, body = peer.answer()
         assert kind == 4, kind
-        for _, flags, data in dicom.pdu.data_values(body):
+        for _, flags, data in pdu.data_values(body):
             if flags & 1:
                 command += data
             if flags & 2 and command:

@@ -3,6 +3,7 @@
 import re
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -54,7 +55,7 @@ def test_each_context_is_negotiated_as_published_and_no_other(ris: Ris) -> None:
     for uid in (*accepted, *OTHER_CLASSES):
         for ours in ("SCP", "SCU"):
             # A peer that is the other one.
-            roles = [build_role(uid, scu_role=ours == "SCP", scp_role=ours == "SCU")]
+            roles: list[Any] = [build_role(uid, scu_role=ours == "SCP", scp_role=ours == "SCU")]
             results = {}
             for syntax in (*syntaxes, *OTHER_SYNTAXES):
                 single = AE("CT1")

@@ -70,7 +70,8 @@ def test_without_a_database_and_a_copy_callers_are_asked_to_come_again(tmp_path:
     lost = os.environ["DATABASE_URL"].replace("/postgres/run", "/nowhere")
     process = subprocess.Popen(
         [sys.executable, "manage.py", "run_dicom", "--listen", "127.0.0.1:0"],
-        cwd=settings.BASE_DIR, env={**os.environ, "DATABASE_URL": lost, "RIS_DATA": str(tmp_path)}, stdout=subprocess.PIPE, text=True,
+        cwd=settings.BASE_DIR, env={**os.environ, "DATABASE_URL": lost, "RIS_DATA": str(tmp_path)},
+        stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         with Raw(listening(process)) as peer:
