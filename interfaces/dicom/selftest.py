@@ -67,7 +67,7 @@ def find_as(station: Station, identifier: Dataset) -> Tried:
 def echo_to(station: Station) -> Tried:
     """C-ECHO to the machine, where it says it can be reached."""
     if not station.host or not station.port:
-        return Tried(False, f"{station} has no host and port in its settings.")
+        return Tried(False, f"{station} has no host and port in its settings")
     entity = _entity(settings.RIS_AE_TITLE)
     where = f"{station} at {station.host}:{station.port}"
     return _try(
@@ -79,7 +79,7 @@ def echo_to(station: Station) -> Tried:
 def _at_ours(station: Station, sop_class: str, act: Callable[[Association], Tried]) -> Tried:
     address = own_address()
     if address is None:
-        return Tried(False, "Our DICOM services have not been started yet.")
+        return Tried(False, "Our DICOM services have not been started yet")
     return _try(
         _entity(station.ae_title), *address, settings.RIS_AE_TITLE, sop_class, "Our DICOM services", act
     )

@@ -9,6 +9,7 @@ from interfaces import actions, engine
 from interfaces.hl7 import receiver
 from interfaces.hl7.mllp import Frame
 from interfaces.models import Endpoint, InboundMessage, OutboundMessage
+from interfaces.seeds.twins import seed_twins
 from interfaces.states import OutboundState
 from interfaces.subscribers import tell
 from ris.accounts.models import system_user
@@ -41,6 +42,7 @@ class Messages:
     def seed(self) -> None:
         self._receive()
         self._send()
+        seed_twins(self.rng, self.now)
 
     # In
 

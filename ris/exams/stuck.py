@@ -47,7 +47,7 @@ SELECT i.id, NULL::bigint AS order_id, NULL::bigint AS facility_id, i.first_seen
 FROM exams_studyimages i WHERE i.problem <> '' AND i.first_seen_at <= %(before)s
 """
 
-# Where an archive has told of any study at all; where none is asked, images are nobody's evidence.
+# Of exams since an archive was first heard of here; where none is asked, missing images say nothing.
 _IMAGES = """
 SELECT e.id, e.order_id, NULL::bigint AS facility_id, e.ended_at AS since,
        jsonb_build_object('sent', e.image_count, 'held', i.held, 'missing', i.missing) AS detail
@@ -59,7 +59,8 @@ LEFT JOIN LATERAL (
 WHERE o.status IN ('in_progress', 'performed') AND e.status = 'completed' AND e.ended_at <= %(before)s
   AND e.ended_at > %(now)s - interval '7 days'
   AND (COALESCE(i.held, 0) = 0 OR i.missing > 0 OR i.held < e.image_count)
-  AND EXISTS (SELECT 1 FROM exams_studyimages any_of WHERE any_of.source <> 'mpps')
+  AND e.ended_at >= (
+      SELECT heard.first_seen_at FROM exams_studyimages heard WHERE heard.source <> 'mpps' ORDER BY heard.id LIMIT 1)
 """
 
 
