@@ -70,7 +70,8 @@ class RowFacts:
 
 def _zone(passport: Passport) -> tuple[str, str]:
     """(words, tone)"""
-    if passport.verdict >= Verdict.ASK or not passport.reviewed:
+    if passport.verdict >= Verdict.ASK or not passport.screens or not passport.reviewed:
+        # Nothing asked is not cleared.
         return ("Not past zone II", "stop" if passport.stops else "wait")
     if passport.verdict == Verdict.CONDITIONS:
         return ("Zone IV with conditions", "wait")

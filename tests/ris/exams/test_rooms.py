@@ -73,6 +73,23 @@ def test_patients_of_one_name_are_marked(theo: Client) -> None:
     assert _page(theo, "/rooms/CT1").count("Same name today") == 2
 
 
+def test_nobody_goes_to_the_magnet_before_the_questions_are_reviewed(theo: Client) -> None:
+    """ux.md 2.10: the MR zone stands on the row; nothing asked is not cleared."""
+    kind = makers.make_procedure_type("MRHEAD", name="MR head", modality="MR")
+    mr = makers.make_room("MR1", "MR")
+    makers.make_appointment(makers.make_order(procedure_type=kind), room=mr, start=_today())
+    assert "Not past zone II" in _page(theo, "/rooms/MR1")
+
+
+def test_a_scan_on_the_page_of_all_rooms_finds_the_exam(theo: Client) -> None:
+    planned = makers.make_appointment(start=_today(), patient=makers.make_patient("Cole", mrn="004417268"))
+    found = theo.post("/rooms/scan", {"scan": "004 417 268"})
+    assert found.headers["Location"] == f"/orders/{planned.order_id}/start"
+    exam = makers.make_exam(planned.order)
+    assert theo.post("/rooms/scan", {"scan": "004417268"}).headers["Location"] == f"/exams/{exam.pk}"
+    assert theo.post("/rooms/scan", {"scan": "999999999"}).status_code == 422
+
+
 def test_an_empty_room_says_so_and_offers_tomorrow(theo: Client) -> None:
     makers.make_room()
     page = _page(theo, "/rooms/CT1")
