@@ -25,8 +25,8 @@ WRITES = {
 }
 #: Where rows may be written: the verbs, and what they stand on.
 WRITERS = (
-    "actions.py", "_actions.py", "actions/", "models.py", "models_dicom.py", "models_bodies.py", "core/flow.py",
-    "events/outbox.py", "audit/trail.py", "audit/sealing.py", "interfaces/engine.py",
+    "actions.py", "_actions.py", "actions/", "models.py", "models_dicom.py", "models_downtime.py", "models_bodies.py",
+    "core/flow.py", "events/outbox.py", "audit/trail.py", "audit/sealing.py", "interfaces/engine.py",
     "interfaces/cases.py", "interfaces/alarms.py", "ris/accounts/", "supervisor/", "seeds/", "migrations/",
 )  # fmt: skip
 
