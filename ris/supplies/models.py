@@ -59,7 +59,7 @@ class Item(models.Model):
                 condition=Q(kind__in=Kind.values) & Q(charged_by__in=ChargedBy.values), name="item_kind_known"
             ),
             models.CheckConstraint(
-                condition=Q(volume_ml__gt=0)
+                condition=Q(volume_ml__isnull=False, volume_ml__gt=0)
                 | Q(shared=False, volume_ml=None, charged_by=ChargedBy.CONTAINER),
                 name="what_is_used_by_volume_has_one",
             ),
