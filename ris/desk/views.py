@@ -28,6 +28,7 @@ from ris.orders.worklists import ALL_SHOWN, VIEWS, counts, missing, order_list, 
 from ris.patients.access import patient_for
 from ris.patients.actions import survivor
 from ris.patients.merge_actions import merges_of
+from ris.protocolling.worklists import protocols_for
 from scheduling.actions import cancel_order, replace_order
 from scheduling.models import Appointment
 from scheduling.states import PENDING
@@ -65,6 +66,7 @@ def _may(user: User) -> dict[str, bool]:
         "change": allowed(user, "order.change"),
         "cancel": allowed(user, "order.cancel"),
         "match": allowed(user, "order.map_procedure"),
+        "protocol": allowed(user, "protocol.view"),
         "book": allowed(user, "appointment.book"),
         "schedule": allowed(user, "schedule.view"),
         "chart": allowed(user, "patient.view"),
@@ -132,6 +134,8 @@ def orders(request: UserRequest) -> HttpResponse:
     asked = request.GET
     referrer = set(request.user.roles) == {Role.REFERRER}
     view = asked.get("view", "")
+    if view == "to-protocol":
+        return HttpResponseRedirect(reverse("protocols"))
     if view not in VIEWS:
         view = "all" if referrer else "to-book"
     text = request.POST.get("q", "").strip()[:200]
@@ -165,6 +169,7 @@ def order(request: UserRequest, pk: int) -> HttpResponse:
     unknown = any(one.procedure_type is None for one in found.procedures.all())
     context = {
         "order": found, "patient": found.patient, "entries": entries, "appointments": appointments,
+        "protocols": protocols_for([found]).get(found.pk, []) if may["protocol"] else [],
         "history": chart.history(found), "may": may, "sides": SIDES, "today": today(),
         "can_book": waiting and may["book"] and not missing(found),
         "can_hold": waiting and may["change"],
