@@ -175,6 +175,18 @@ class ScheduledProcedureStep(StatusRecord):
                 condition=Q(status__in=SHOWABLE),
                 name="steps_on_worklist_modality",
             ),
+            # The same for one machine: by the first of a step's machines, and those that have several.
+            models.Index(
+                F("station_ae_titles__0"),
+                "starts_at",
+                condition=Q(status__in=SHOWABLE),
+                name="steps_on_worklist_station",
+            ),
+            models.Index(
+                fields=["starts_at"],
+                condition=Q(status__in=SHOWABLE, station_ae_titles__1__isnull=False),
+                name="steps_of_several_stations",
+            ),
         ]
         triggers = [STEP_FLOW.trigger(), never_deleted()]
 

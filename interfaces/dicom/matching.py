@@ -26,6 +26,8 @@ from interfaces.dicom.status import IDENTIFIER_DOES_NOT_MATCH, Refused
 #: only Query/Retrieve knows (PS3.4 K.4.1.1.3).
 NOT_KEYS = frozenset({0x00080005, 0x00080201, 0x00080052})
 
+_STATION = 0x00400001
+
 
 def is_key(tag: int) -> bool:
     return tag not in NOT_KEYS and tag & 0xFFFF != 0
@@ -127,6 +129,8 @@ def _match(criteria: Criteria, tag: int, attribute: Attribute, keys: DataSet, de
         _match_date(criteria, tag, attribute, text)
     elif attribute.match in {Match.START_DATE, Match.START_TIME}:
         pass  # both together, once the whole identifier has been read
+    elif tag == _STATION:
+        match_station(criteria, values)
     elif attribute.match is Match.ANY_OF_MANY:
         criteria.add(f"{attribute.key} && %s::varchar[]", values)
     else:
@@ -140,6 +144,17 @@ def _match(criteria: Criteria, tag: int, attribute: Attribute, keys: DataSet, de
             comparison, parameter = "= ANY(%s::text[])", values
         condition = f"{attribute.key or attribute.sql} {comparison}"
         criteria.add(attribute.within.format(condition) if attribute.within else condition, parameter)
+
+
+def match_station(criteria: Criteria, titles: list[str]) -> None:
+    """Any of a step's machines; each arm has its index. One title by itself lets the planner know how few it has."""
+    first, parameter = ("= %s::text", titles[0]) if len(titles) == 1 else ("= ANY(%s::text[])", titles)
+    criteria.add(
+        f"(step.station_ae_titles[1] {first}"
+        " OR step.station_ae_titles[2] IS NOT NULL AND step.station_ae_titles && %s::varchar[])",
+        parameter,
+        titles,
+    )
 
 
 def _has_wildcard(value: str) -> bool:
@@ -168,7 +183,9 @@ def _match_name(criteria: Criteria, attribute: Attribute, values: list[str]) -> 
             pattern = upper(group.rstrip("^ "))
             if pattern:
                 _add_name_options(table, pattern, options, parameters)
-    criteria.add(f"({' OR '.join(options)})", *parameters)
+    # Delimiters alone say nothing, and match like nothing: universally.
+    if options:
+        criteria.add(f"({' OR '.join(options)})", *parameters)
 
 
 def _add_name_options(table: str, pattern: str, options: list[str], parameters: list[Any]) -> None:

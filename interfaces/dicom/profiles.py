@@ -10,7 +10,7 @@ from django.utils import timezone
 from pydicom.datadict import tag_for_keyword
 
 from interfaces.dicom.charsets import Encoder
-from interfaces.dicom.matching import Criteria, bound_start
+from interfaces.dicom.matching import Criteria, bound_start, match_station
 from ris.department.models import Letters, Offset, Shown, Station, shown_before_the_start
 
 #: Keys that name one patient or one exam; their answer is not narrowed by days or machine.
@@ -73,7 +73,7 @@ class Profile:
         """Add what the station asks for without saying so; never against a key that says otherwise (MWL-25)."""
         criteria.shown = self.shown
         if self.only_own(criteria):
-            criteria.add("step.station_ae_titles && %s::varchar[]", [self.only])
+            match_station(criteria, [self.only])
         first, last = self.days(criteria)
         if first is not None:
             bound_start(criteria, ">=", first)

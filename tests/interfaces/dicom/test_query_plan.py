@@ -61,7 +61,8 @@ def long_worklist(db: None) -> None:
     ScheduledProcedureStep.objects.bulk_create(
         ScheduledProcedureStep(
             appointment=appointment, procedure=procedure, step_id=f"S{procedure.pk}", starts_at=start,
-            modality=("CT", "MR", "US")[procedure.pk % 3], station_ae_titles=["CT1"],
+            modality=("CT", "MR", "US")[procedure.pk % 3],
+            station_ae_titles=[f"CT{procedure.pk % 10}", *(["CT10"] if procedure.pk % 100 == 0 else [])],
         )
         for appointment, procedure, start in zip(appointments, procedures, starts, strict=True)
     )  # fmt: skip
@@ -88,12 +89,17 @@ def plan(identifier: Dataset) -> str:
 def test_each_usual_query_has_its_index(long_worklist: None) -> None:
     day = "20310705"
     expected = {
-        "steps_on_worklist_modality": query(
+        "steps_on_worklist_modality": query({"ScheduledProcedureStepStartDate": day, "Modality": "CT"}),
+        "steps_on_worklist_": query(
             {"ScheduledProcedureStepStartDate": day, "Modality": "CT", "ScheduledStationAETitle": "CT1"}
         ),
-        "steps_on_worklist ": query(
+        "steps_on_worklist_station": query(
             {"ScheduledProcedureStepStartDate": f"{day}-", "ScheduledStationAETitle": "CT1"}
         ),
+        "steps_of_several_stations": query(
+            {"ScheduledProcedureStepStartDate": f"{day}-", "ScheduledStationAETitle": "CT1"}
+        ),
+        "steps_on_worklist ": query({"ScheduledProcedureStepStartDate": f"{day}-{day}"}),
         "order_by_accession": query(AccessionNumber="A1"),
         "identifier_by_value": query(PatientID="P1"),
         "patient_by_family": query(PatientName="NAME12*"),
