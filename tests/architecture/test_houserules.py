@@ -115,6 +115,11 @@ def _example(model: type[StatusRecord]) -> StatusRecord:
         return administer(exam, NewAdministration(lot=received.lot), by=person("theo"))
     if name == "ProtocolRequest":
         return makers.make_protocol_request()
+    if name == "Questionnaire":
+        from ris.safety.actions import draft_questionnaire
+        from ris.safety.catalogue import MR
+
+        return draft_questionnaire(MR, by=person("ada"))
     appointment = makers.make_appointment()
     return appointment if name == "Appointment" else appointment.steps.get()
 
