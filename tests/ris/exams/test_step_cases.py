@@ -241,7 +241,7 @@ def test_a_person_ends_a_step_whose_machine_never_will() -> None:
 
 def test_who_a_patient_is_says_the_number_else_name_and_birth_date_together() -> None:
     """MPP-09, MPPS-16: a detail that was corrected since is no other patient."""
-    patient = makers.make_patient(mrn="100", birth_date="19700102")
+    patient = makers.make_patient(mrn="100", birth_date="1970-01-02")
     other = date(1981, 5, 6)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"patient_id": "100"}, ""),
