@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
-from tests.faults import judge, scenarios
+from tests.faults import judge, modalities, scenarios
 from tests.faults.load import Department
 from tests.faults.scenarios import Result
 from tests.stack import ROOT
@@ -33,16 +33,23 @@ def full(share: float) -> dict[str, Callable[[Department], Result]]:
         "F1": lambda one: scenarios.kills(one, cases=n(3400), kills=n(100), pause=(2.0, 6.0)),
         "F3": lambda one: scenarios.crash_points(one, times=n(50)),
         "F4": lambda one: scenarios.database_kills(one, cases=n(500), kills=n(50), pause=(2.0, 8.0)),
+        "F5": lambda one: modalities.without_the_database(one, steps=n(40), seconds=max(2.0, 300 * share)),
         "F6": lambda one: scenarios.broker_faults(one, rounds=n(5), seconds=max(2.0, 60 * share)),
         "F8": lambda one: scenarios.bad_roads(one, cases=n(200), seconds=max(4.0, 300 * share)),
         "F9": lambda one: scenarios.hostile_partners(one, cases=n(840)),
+        "F14": lambda one: modalities.slow_peers(
+            one, idle=n(300), halves=n(64), tricklers=n(16), seconds=max(4.0, 600 * share)
+        ),
+        "F15": lambda one: modalities.broken_modalities(one, cases=n(2000), booked=n(100)),
         "F19": lambda one: scenarios.frozen_sender(one, rounds=n(30), seconds=max(5.0, 60 * share)),
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Strike a running department with faults.")
-    parser.add_argument("runs", nargs="*", help="F1 F3 F4 F6 F8 F9 F11 F19; all when none is named")
+    parser.add_argument(
+        "runs", nargs="*", help="F1 F3 F4 F5 F6 F8 F9 F11 F14 F15 F19; all when none is named"
+    )
     parser.add_argument("--share", type=float, default=1.0, help="of the full size (1.0)")
     options = parser.parse_args()
     chosen, failed = [one.upper() for one in options.runs], False

@@ -22,6 +22,12 @@ MEANING = {
     "I9": "on the wrong patient",
     "I10": "half states",
 }
+#: What some runs measure themselves, beside the evidence.
+MEASURED = {
+    "I11": "refused, or kept waiting for more than 5 s",
+    "I12": "memory grown by more than 100 MB",
+    "ST": "answered otherwise than PS3.4 F.7.2 says",
+}
 #: What a partner hears of one order, in this order (ORC-5 of an ORM, OBR-25 of an ORU).
 _RANK = {"SC": 1, "IP": 2, "CM": 3, "P": 4, "F": 5, "C": 6, "CA": 9}
 
@@ -178,7 +184,7 @@ def violations(verdict: Mapping[str, list[str]]) -> list[str]:
 
 def report(verdict: Mapping[str, list[str]]) -> str:
     return "\n".join(
-        f"{name:>4} {len(found):6} {MEANING[name]}{': ' + '; '.join(found[:3]) if found else ''}"
+        f"{name:>4} {len(found):6} {(MEANING | MEASURED)[name]}{': ' + '; '.join(found[:3]) if found else ''}"
         for name, found in verdict.items()
     )
 

@@ -77,13 +77,16 @@ class Run:
         self.tag = tag
         self._begun = time.monotonic()
 
+    @property
+    def took(self) -> float:
+        return time.monotonic() - self._begun
+
     def end(self, load: Load, faults: str, emrs: dict[str, Emr] | None = None) -> Result:
         self.department.settle()
         evidence = self.department.evidence(self.tag, emrs)
         heard = sum(len(entries) for entries in evidence.heard.values())
         return Result(
-            self.name, f"{load.taken} in, {heard} out", faults, judge.judge(evidence),
-            time.monotonic() - self._begun,
+            self.name, f"{load.taken} in, {heard} out", faults, judge.judge(evidence), self.took,
         )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ The sizes of published runs, and what they found, are in docs/reliability.md.
 
 import pytest
 
-from tests.faults import scenarios
+from tests.faults import modalities, scenarios
 from tests.faults.load import Department
 
 pytestmark = pytest.mark.timeout(600)
@@ -52,4 +52,22 @@ def test_hostile_partners_get_every_message_once(department: Department) -> None
 def test_a_frozen_sender_doubles_nothing(department: Department) -> None:
     """F19"""
     result = scenarios.frozen_sender(department, rounds=1, seconds=3)
+    assert result.violations == []
+
+
+def test_slow_peers_keep_nobody_waiting(department: Department) -> None:
+    """F14"""
+    result = modalities.slow_peers(department, idle=40, halves=12, tricklers=2, seconds=2)
+    assert result.violations == []
+
+
+def test_modalities_that_break_the_rules_break_nothing_else(department: Department) -> None:
+    """F15, MPPS-01 to MPPS-03"""
+    result = modalities.broken_modalities(department, cases=6, booked=1)
+    assert result.violations == []
+
+
+def test_without_the_database_modalities_work_on(department: Department) -> None:
+    """F5, SCN-24"""
+    result = modalities.without_the_database(department, steps=2, seconds=1)
     assert result.violations == []

@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import _DEFER, TConn, ThreadWorker
 
 from ris.supervisor.lifeline import die_with_parent
 from ris.supervisor.listeners import Address, own_address
@@ -27,13 +28,23 @@ class Command(BaseCommand):
         Web(address, options["processes"], options["threads"]).run()
 
 
+class PatientWorker(ThreadWorker):  # type: ignore[misc]
+    """Gives a connection a thread when something has come on it. Its parent waits five seconds in a thread first, so
+    that a few dozen silent peers keep everybody out."""
+
+    def handle(self, conn: TConn) -> Any:
+        if not conn.initialized and not conn.wait_for_data(0):
+            return _DEFER
+        return super().handle(conn)
+
+
 class Web(BaseApplication):  # type: ignore[misc]
     def __init__(self, address: Address, processes: int, threads: int) -> None:
         self.options = {
             "bind": str(address),
             "workers": processes,
             "threads": threads,
-            "worker_class": "gthread",
+            "worker_class": PatientWorker,
             "preload_app": True,  # the processes share what the first one loaded
             "timeout": 60,
             "graceful_timeout": 4,
