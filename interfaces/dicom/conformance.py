@@ -159,23 +159,35 @@ are one combined range. An identifier without any key has no match. The keys are
 
 _PERFORMED = f"""#### 4.2.7 SOP specific conformance: Modality Performed Procedure Step (SCP)
 
-Every data set is stored as it came before it is read. Steps match the schedule by SPS ID, else Requested Procedure ID,
-Study Instance UID or Accession Number; what matches nothing, or an order that has ended, or another patient, is
-accepted and left to a person. Several items in the Scheduled Step Attributes Sequence start and end together; several
-steps for one procedure end it with the last. A reason 110514 (incorrect worklist entry selected) puts the scheduled
-step back on the worklist. The RIS never sets a final state by itself. Nothing is coerced. Each message is read in its own
-character set. Data sets may have {mpps.DATA_SET_CAP} bytes.
+Every data set is stored as it came before it is read, and read in its own character set. Steps match the schedule by
+SPS ID, else Requested Procedure ID, Study Instance UID or Accession Number. What matches nothing, names another patient
+(Patient ID with its issuer; without one, name and birth date together) or an order that has ended, or was done on another
+modality, is accepted and left to a person. A Patient ID of a merged record is the survivor's. Data sets may have
+{mpps.DATA_SET_CAP} bytes.
+
+* Unscheduled: a person matches the step to an order, or creates one under the Study Instance UID the modality made.
+* Group (several items in the Scheduled Step Attributes Sequence): all procedures start and end together.
+* Append (several steps for one scheduled step): the exam ends with the last that is in progress; at a station set so,
+  only a technologist or other evidence ends it. Further steps of an exam that is not reported are added to it. Series and
+  images are counted over all steps, each UID once.
+* One procedure with scheduled steps on several modalities ends when all of them have.
+* DISCONTINUED keeps its reason. By the site's rule the scheduled step goes back on the worklist, or the order ends. 110514
+  (incorrect worklist entry selected) always puts it back, and its images wait for a person.
+* An N-SET COMPLETED or DISCONTINUED without what a final state holds, or of attributes that were not created, is accepted
+  and noted as a defect of the station; a station set to be strict is refused (0121, 0105).
+* A person may set the final state of a step whose modality never will; later N-SETs are then refused with A710.
+* Nothing is coerced.
 
 | Status | When |
 |---|---|
 | 0000 | stored and applied |
-| 0105 | an N-SET names an attribute that only an N-CREATE may give |
+| 0105 | an N-SET names an attribute that only an N-CREATE may give; at a strict station, one that was not created |
 | 0106 | a status, date or time that cannot be, or text that is not of its character set |
 | 0110 | the data set cannot be read, or an error of ours; with Error ID A710: the step is final |
 | 0111 | the instance exists |
 | 0112 | there is no such instance |
 | 0117 | the SOP Instance UID is no UID |
-| 0120, 0121 | an N-CREATE lacks a type 1 attribute, or its value |
+| 0120, 0121 | an N-CREATE lacks a type 1 attribute, or its value; 0121 at a strict station, a final state its |
 | 0213 | the data set is too large |
 """
 
