@@ -25,6 +25,7 @@ from django.utils import timezone
 
 from ris.accounts.models import User
 from ris.core.formats import local, minutes
+from ris.exams.images import ImageCheck, image_checks
 from ris.exams.models import Exam
 from ris.exams.states import ExamStatus
 from ris.orders.models import Order
@@ -60,6 +61,13 @@ class ToRead:
     due_at: datetime
     now: datetime
     priors: int
+    #: What was sent beside what the archive holds (IAN-02, MPPS-22).
+    images: ImageCheck
+
+    @property
+    def images_wanting(self) -> str:
+        """412 sent, 388 in the archive; blank when all are there or no archive is asked."""
+        return "" if self.images.held is None or self.images.complete else self.images.words
 
     @property
     def order(self) -> Order:
@@ -194,7 +202,9 @@ def reading_list(
         .annotate(due_at=_due(), priors=Coalesce(Subquery(priors), 0))
         .order_by("due_at", "pk")[:limit]
     )  # fmt: skip
-    return [ToRead(exam, exam.due_at, moment, exam.priors) for exam in rows]
+    cases = list(rows)
+    images = image_checks(cases)
+    return [ToRead(exam, exam.due_at, moment, exam.priors, images[exam.pk]) for exam in cases]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from billing.models import Charge
 from billing.states import ChargeStatus
+from interfaces.models import StationTwin
 from ris.core.errors import BadValue, Conflict, IllegalTransition, NotAllowed
 from ris.events.models import Event
 from ris.events.outbox import relay_all
@@ -25,6 +26,7 @@ from ris.exams.models_completion import EvidenceKind, Response
 from ris.orders.models import Order
 from ris.orders.states import OrderStatus
 from ris.reporting import actions as reporting
+from ris.reporting.worklists import reading_list
 from scheduling.models import ScheduledProcedureStep
 from tests import makers
 from tests.cast import person
@@ -247,3 +249,26 @@ def test_what_cannot_be_is_refused() -> None:
         values: dict[str, Any] = {"response": "do", "minutes": 5, **wrong}
         with pytest.raises(BadValue):
             set_completion_rule("images", by=person("ada"), **values)
+
+
+def test_a_machine_that_fell_silent_shows_that_its_exam_is_over() -> None:
+    """MPPS-21: after two hours without a word it is proposed; another rule may do it."""
+    exam, _ = begin(hours=4)
+    StationTwin.objects.create(ae_title="CT1", last_heard_at=timezone.now() - timedelta(hours=3))
+    verdict = completion.verdicts(list(completion.running()))[exam.pk]
+    assert "CT1 has said nothing since " in verdict.words
+    StationTwin.objects.update(last_heard_at=timezone.now() - timedelta(minutes=30))
+    assert completion.verdicts(list(completion.running())) == {}
+
+
+def test_the_reading_list_says_which_images_have_not_come_and_takes_the_word_back_when_they_have() -> None:
+    """IAN-02, MPPS-22: 40 made, 12 in the archive; then all of them."""
+    exam, step = begin(hours=1)
+    actions.complete_performed_step(
+        step.sop_instance_uid, PerformedChange(made(2, 40), ended_at=timezone.now()), by=person("epic")
+    )
+    assert [case.images_wanting for case in reading_list(person("rita"))] == [""]  # no archive has spoken
+    archive_tells(exam.order, 12)
+    assert [case.images_wanting for case in reading_list(person("rita"))] == ["40 sent, 12 in the archive"]
+    archive_tells(exam.order, 40)
+    assert [case.images_wanting for case in reading_list(person("rita"))] == [""]
