@@ -7,8 +7,8 @@ from ris.core.errors import NotFound
 from ris.exams.models import Exam, PerformedProcedureStep, StudyImages
 
 
-def exam_for(user: User, pk: int) -> Exam:
-    """The exam, with the look noted. Raises NotAllowed or NotFound."""
+def exam_for(user: User, pk: int, *, live: bool = False) -> Exam:
+    """The exam, with the look noted unless an open page only asks for news of it. Raises NotAllowed or NotFound."""
     require(user, "exam.view")
     exam = (
         Exam.objects.select_related(
@@ -21,7 +21,8 @@ def exam_for(user: User, pk: int) -> Exam:
     )  # fmt: skip
     if exam is None:
         raise NotFound("There is no such exam.")
-    record_access(user, "exam.view", patient=exam.order.patient_id, subject=exam.order.accession_number)
+    if not live:
+        record_access(user, "exam.view", patient=exam.order.patient_id, subject=exam.order.accession_number)
     return exam
 
 

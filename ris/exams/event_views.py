@@ -25,7 +25,7 @@ def _back(request: UserRequest, found: Exam, text: str, *, undo: str = "") -> Ht
     """The page's live part as it is now, with words and a way back."""
     if not is_htmx(request):
         return see_other(request, f"/exams/{found.pk}", text, undo=undo)
-    context = {**exam_context(request.user, exam_for(request.user, found.pk)), "noted": True}
+    context = {**exam_context(request.user, exam_for(request.user, found.pk, live=True)), "noted": True}
     page = render(request, "exams/_exam.html", context)
     return toast(request, page, text, undo=undo)
 
@@ -126,4 +126,5 @@ def live(request: UserRequest, pk: int) -> HttpResponse:
         raise NotFound("There is no such exam.")
     if unchanged(request, exam_version(found)):
         return HttpResponse(status=204)
-    return render(request, "exams/_exam.html", exam_context(request.user, exam_for(request.user, pk)))
+    context = exam_context(request.user, exam_for(request.user, pk, live=True))
+    return render(request, "exams/_exam.html", context)
