@@ -27,6 +27,7 @@ from ris.safety.models import (
     AnswerSet,
     Clearance,
     ClearanceRequest,
+    Implant,
     PatientFact,
     Question,
     Questionnaire,
@@ -208,7 +209,10 @@ def keep_answers(
             reviewed_at=moment if screening.reviewed else None,
         )  # fmt: skip
         kept.append(made)
-        _state(order, asking.statements(questionnaire, answers), screening.said_by, by=by, at=moment)
+        stated = asking.statements(questionnaire, answers)
+        if Implant.objects.filter(patient=order.patient, withdrawn_at=None).exists():
+            stated.pop(Statement.Kind.IMPLANTS, None)  # a device on record is not spoken away
+        _state(order, stated, screening.said_by, by=by, at=moment)
     _state(order, screening.statements, screening.said_by, by=by, at=moment)
     record(
         "safety.reviewed" if interview else "safety.answered", order.subject, by=by, patient=order.patient_id,

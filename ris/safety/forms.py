@@ -361,7 +361,7 @@ class QuestionForm(forms.Form):
     code = forms.CharField(max_length=30)
     text = forms.CharField(label="Question", max_length=200, widget=forms.Textarea(attrs={"rows": 2}))
     help = forms.CharField(label="Explained", max_length=200, required=False)
-    kind = forms.ChoiceField(choices=list(asking.KINDS.items()))
+    kind = forms.ChoiceField(choices=list(asking.KINDS.items()), initial="yesno")
     choices = forms.CharField(
         required=False, max_length=500, help_text="value = words, one a line", widget=forms.Textarea(attrs={"rows": 2})
     )  # fmt: skip

@@ -37,7 +37,8 @@ def test_a_stop_is_cleared_by_a_radiologist_and_the_patient_is_reviewed_and_star
         by=person("theo"),
     )  # fmt: skip
     note_fact(
-        RenalValue(patient=order.patient, egfr=72, measured_on=today() - timedelta(days=4), source="lab"), by=person("theo")
+        RenalValue(patient=order.patient, egfr=72, measured_on=today() - timedelta(days=4), source="lab"),
+        by=person("theo"),
     )
     faults: dict[str, list[str]] = {}
 
@@ -60,8 +61,7 @@ def test_a_stop_is_cleared_by_a_radiologist_and_the_patient_is_reviewed_and_star
 
     desk = open_as(person("rita"), "/safety")
     look(desk, "asked")
-    desk.keyboard.press("j")
-    desk.keyboard.press("Enter")
+    desk.get_by_role("link", name="Clear or refuse").click()
     sheet = desk.get_by_role("dialog")
     expect(sheet).to_contain_text("up to 1.5 T")
     look(desk, "clear")

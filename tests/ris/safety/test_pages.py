@@ -145,10 +145,11 @@ def test_editions_and_rules_are_changed_by_the_administrator() -> None:
     draft = Questionnaire.objects.get(code="PREG", status="draft")
     sent = {
         "title": "Pregnancy", "modalities": ["CT", "DX"], "contrast": "any", "childbearing": "on", "valid_days": "0",
-        "version": str(draft.version), "q-TOTAL_FORMS": "2", "q-INITIAL_FORMS": "2", "q-0-position": "2",
+        "version": str(draft.version), "q-TOTAL_FORMS": "3", "q-INITIAL_FORMS": "2", "q-0-position": "2",
         "q-0-code": "pregnant", "q-0-text": "Could you be pregnant?", "q-0-kind": "choice", "q-0-states": "pregnancy",
         "q-0-choices": "not = No\npossible = Maybe\ndefinite = Yes", "q-1-position": "1", "q-1-code": "period",
         "q-1-text": "When did it begin?", "q-1-kind": "date",
+        "q-2-kind": "yesno", "q-2-position": "",
     }  # fmt: skip
     broken = ada.post(copied, sent | {"q-0-choices": "one"})
     assert (broken.status_code, "two choices or more" in broken.content.decode()) == (422, True)
