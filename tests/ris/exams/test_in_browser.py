@@ -182,7 +182,7 @@ def test_an_exam_on_the_tablet_from_the_wristband_to_complete(
     assert hands.took() <= 4
 
     _reported(exam)
-    expect(page.get_by_label("Images", exact=True).last).to_have_value("5")
+    expect(page.locator("#complete [name=image_count]")).to_have_value("5")
     _fits_a_tablet(page, "exam")
     hands.tap(page.get_by_role("button", name="Complete"))
     expect(page.get_by_role("heading", name="CT 1")).to_be_visible()
@@ -250,14 +250,18 @@ def test_the_technologists_pages_can_be_read_by_everybody(
         one.order.transport = "PORT"
         one.order.save(update_fields=["transport"])
     faults = {}
-    for path, name in (
+    pages = [
         ("/rooms", "rooms"), ("/rooms/CT1", "room"), ("/rooms/portable", "portable"),
         (f"/orders/{room[0].order_id}/start", "start"), (f"/exams/{exam.pk}", "exam"),
-        (f"/exams/{exam.pk}/discontinue", "stop"), (f"/exams/{exam.pk}/change", "change"),
-        (f"/exams/{exam.pk}/dose", "dose"), ("/exams/quality", "quality"),
-        (f"/orders/{room[0].order_id}/label", "label"), (f"/orders/{room[0].order_id}/wristband", "wristband"),
-        (f"/exams/{exam.pk}/dose-card", "dose-card"), (f"/orders/{exam.order_id}/attendance", "attendance"),
-    ):  # fmt: skip
+        ("/exams/quality", "quality"),
+    ]  # fmt: skip
+    if theme == "light":  # paper and sheets take no colours of their own
+        pages += [
+            (f"/exams/{exam.pk}/discontinue", "stop"), (f"/exams/{exam.pk}/dose", "dose"),
+            (f"/orders/{room[0].order_id}/label", "label"), (f"/orders/{room[0].order_id}/wristband", "wristband"),
+            (f"/exams/{exam.pk}/dose-card", "dose-card"), (f"/orders/{exam.order_id}/attendance", "attendance"),
+        ]  # fmt: skip
+    for path, name in pages:
         page = open_as(theo, path, theme=theme)
         photograph(page, f"{name}-{theme}")
         if found := accessibility_faults(page):
