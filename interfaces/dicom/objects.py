@@ -18,8 +18,8 @@ from pydicom.uid import (
     KeyObjectSelectionDocumentStorage,
 )
 
+from interfaces import object_uids
 from interfaces.dicom.scu import encoded, envelope
-from ris.core.identifiers import uid_of
 from ris.core.names import PersonName
 from ris.exams.models import Exam
 from ris.patients.models import Patient
@@ -111,9 +111,9 @@ def reference_of(told: Told, shape: str) -> Reference:
     }[shape]
     return Reference(
         study=told.study,
-        series=uid_of(f"{shape} series of {told.study}"),
+        series=object_uids.series_uid(shape, told.study),
         sop_class=str(sop_class),
-        instance=uid_of(f"{shape} of {told.part.digest} in {told.study}"),
+        instance=object_uids.instance_uid(shape, told.part, told.study),
     )
 
 

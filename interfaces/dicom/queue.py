@@ -15,6 +15,7 @@ from datetime import timedelta
 from django.db import Error, close_old_connections, connection, transaction
 from django.utils import timezone
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 
 from interfaces import dicomweb, engine
 from interfaces.dicom import scu
@@ -77,16 +78,16 @@ class _Run:
         self._endpoint_id = endpoint_id
         self._line: Line | None = None
         self._place: tuple[str, str, bool] | None = None
+        self._answered = 0
 
     def send_all(self) -> int:
-        answered = 0
         try:
             while self._send_next():
-                answered += 1
+                pass
             self._await_reports()
         finally:
             self._hang_up()
-        return answered
+        return self._answered
 
     def _send_next(self) -> bool:
         """False when there is nothing to send now, or nobody takes it."""
@@ -120,16 +121,23 @@ class _Run:
                     retry_in=_wait(endpoint, message.attempts),
                 )
             return False
+        except Exception as problem:  # the edge of the queue: what cannot be sent must not stop the rest
+            log.error("message %s cannot be sent: %s", message.pk, type(problem).__name__)
+            answer = scu.Answer("", f"We cannot send it: {type(problem).__name__}", accepted=False)
         with transaction.atomic():
             engine.line_up(endpoint)
             _settle(endpoint, message, answer)
+        self._answered += 1
         return True
 
     def _connect(self, endpoint: Endpoint, raw: bytes) -> None:
         if endpoint.protocol == Protocol.DICOMWEB:
             return
         place = (endpoint.address, endpoint.ae_title, endpoint.tls)
-        sop_class, syntax = scu.contexts_of(raw)
+        try:
+            sop_class, syntax = scu.contexts_of(raw)
+        except InvalidDicomError:
+            return  # it is refused when it is to be sent
         line = self._line
         if line is not None and line.is_open and place == self._place and line.proposed(sop_class, syntax):
             return

@@ -71,7 +71,7 @@ def envelope(data_set: bytes, sop_class: str, instance: str, transfer_syntax: st
     meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(sop_class), UID(instance)
     meta.TransferSyntaxUID = UID(transfer_syntax)
-    meta.ImplementationClassUID = UID(_IMPLEMENTATION)
+    meta.ImplementationClassUID, meta.ImplementationVersionName = UID(_IMPLEMENTATION), "LIGHTBOX_1"
     out = DicomBytesIO()
     out.write(b"\0" * 128 + b"DICM")
     write_file_meta_info(out, meta, enforce_standard=True)
@@ -174,18 +174,26 @@ class Line:
         sop_class, instance = str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
         if not self.takes(sop_class):
             return Answer("0122", f"It does not take {UID(sop_class).name}.", accepted=False)
-        if operation == C_STORE:
-            status = self._assoc.send_c_store(ds)
-        elif operation == N_CREATE:
-            status, _ = self._assoc.send_n_create(ds, sop_class, instance)
-        elif operation == N_SET:
-            status, _ = self._assoc.send_n_set(ds, sop_class, instance)
-        else:
-            status, _ = self._assoc.send_n_action(ds, _REQUEST_COMMITMENT, sop_class, instance)
-            self.awaited += bool(status and status.get("Status") == SUCCESS)
+        try:
+            status = self._perform(operation, ds, sop_class, instance)
+        except RuntimeError:
+            # The association ended since it was last looked at.
+            raise Unreachable(f"{self.endpoint.ae_title} ended the association") from None
         if not status or "Status" not in status:
             raise Unreachable(f"{self.endpoint.ae_title} took the message but did not answer")
         return _judged(operation, status, again=again)
+
+    def _perform(self, operation: str, ds: Dataset, sop_class: str, instance: str) -> Dataset:
+        """The status that came back; empty when none did."""
+        if operation == C_STORE:
+            return self._assoc.send_c_store(ds)
+        if operation == N_CREATE:
+            return self._assoc.send_n_create(ds, sop_class, instance)[0]
+        if operation == N_SET:
+            return self._assoc.send_n_set(ds, sop_class, instance)[0]
+        status, _ = self._assoc.send_n_action(ds, _REQUEST_COMMITMENT, sop_class, instance)
+        self.awaited += bool(status and status.get("Status") == SUCCESS)
+        return status
 
     def echo(self) -> None:
         """Verification (PS3.4 A). Raises Unreachable."""

@@ -96,7 +96,8 @@ def running() -> Iterator[Archive]:
         _wait_for(archive, process, where / "orthanc.log")
         yield archive
     finally:
-        process.terminate()
+        # It takes seconds to end in order, and nothing of it is kept.
+        process.kill()
         process.wait(15)
         log.close()
         shutil.rmtree(where, ignore_errors=True)

@@ -11,6 +11,7 @@ from interfaces.hl7 import er7
 from interfaces.hl7.er7 import Raw, Value
 from interfaces.hl7.outbound import orm, parts
 from interfaces.hl7.outbound.parts import Writer
+from interfaces.object_uids import SR, are_stored, instance_uid
 from ris.exams.models import Exam
 from ris.reporting.models import Discrepancy, ReportPart
 from ris.reporting.sections import IMPRESSION, Section
@@ -193,6 +194,11 @@ def observations(result: Result, exam: Exam, writer: Writer) -> Iterator[Observa
         yield _images(link, exam, status, writer)
     if (part := result.part) is None:
         return
+    signed = part.kind not in (*TAKING_BACK, PartKind.PRELIMINARY)
+    if writer.option("section_codes") == "sr" and signed and are_stored(SR):
+        # RAD-28: the document that the text was taken from.
+        uid = instance_uid(SR, part, exam.procedure.study_instance_uid)
+        yield Observation("HD", ["", "SR Instance UID"], "", uid, status)
     yield from _text(part, exam, status, writer)
     if part.kind == PartKind.FINAL and (found := Discrepancy.objects.filter(final=part).first()):
         # Care may have begun on the preliminary text.

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 from pydicom.dataset import Dataset
@@ -16,7 +17,6 @@ from interfaces.dicom import scu
 from interfaces.models import Endpoint
 from ris.accounts.models import system_user
 from ris.audit.models import AuditEvent
-from ris.core.errors import BadValue
 from ris.exams.models import Exam, StudyImages
 from tests.cast import person
 from tests.makers import make_exam, make_order, make_patient
@@ -181,5 +181,36 @@ def test_images_open_in_the_sites_viewer_and_the_look_is_noted(client: Client, p
     )
     assert AuditEvent.objects.filter(action="images.opened", patient=exam.order.patient_id).exists()
     assert f'href="/exams/{exam.pk}/images"' in client.get(f"/exams/{exam.pk}").text
-    with pytest.raises(BadValue):
-        pacs(viewer="javascript:alert(1)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--protocol", "dicom", "--address", "pacs:104"), "called by its AE title"),
+        (("--protocol", "dicomweb", "--address", "pacs:104"), "The address is a URL"),
+        (
+            ("--protocol", "dicomweb", "--address", "https://pacs/web", "--profile", "secret=RIS_SECRET_KEY"),
+            "secret ",
+        ),
+        (
+            (
+                "--protocol",
+                "dicomweb",
+                "--address",
+                "https://pacs/web",
+                "--profile",
+                "viewer=javascript:alert(1)",
+            ),
+            "viewer ",
+        ),
+        (
+            ("--protocol", "dicom", "--address", "pacs:104", "--ae-title", "PACS", "--facts", "images"),
+            "Facts are",
+        ),
+    ],
+)
+def test_an_archive_that_could_not_work_is_refused_in_a_sentence(
+    db: None, arguments: tuple[str, ...], sentence: str
+) -> None:
+    with pytest.raises(CommandError, match=sentence):
+        call_command("endpoint", "PACS", *arguments)

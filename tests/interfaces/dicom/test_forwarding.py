@@ -1,5 +1,6 @@
 """Performed steps told on to image and report managers, and what an archive says it keeps (MPPS-08, SR-10)."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +11,11 @@ import pytest
 from django.utils import timezone
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import BasicTextSRStorage
+from pynetdicom.sop_class import BasicTextSRStorage, StorageCommitmentPushModel
 from pynetdicom.transport import ThreadedAssociationServer
 
 from interfaces.actions import configure_endpoint
-from interfaces.dicom import queue, store_commitment
+from interfaces.dicom import queue, scu, store_commitment
 from interfaces.models import Endpoint, OutboundMessage
 from ris.accounts.models import system_user
 from ris.events.outbox import relay_all
@@ -36,15 +37,32 @@ class Manager:
         self.told.append((operation, uid, ds))
         return self.says.pop(0) if self.says else 0x0000
 
+    def _promise(self, event: Any) -> tuple[int, None]:
+        """Storage commitment, reported a moment later on the same association."""
+        asked = event.action_information
+        report = Dataset()
+        report.TransactionUID, report.ReferencedSOPSequence = (
+            asked.TransactionUID,
+            asked.ReferencedSOPSequence,
+        )
+
+        def tell() -> None:
+            event.assoc.send_n_event_report(report, 1, StorageCommitmentPushModel, scu.COMMITMENT_INSTANCE)
+
+        threading.Timer(0.3, tell).start()
+        return 0x0000, None
+
     @contextmanager
     def running(self) -> Iterator[None]:
         entity = AE("MANAGER")
         entity.add_supported_context(MPPS)
         entity.add_supported_context(BasicTextSRStorage)
+        entity.add_supported_context(StorageCommitmentPushModel)
         handlers: list[Any] = [
             (evt.EVT_N_CREATE, lambda e: (self._take("N-CREATE", e.request.AffectedSOPInstanceUID, e.attribute_list), None)),
             (evt.EVT_N_SET, lambda e: (self._take("N-SET", e.request.RequestedSOPInstanceUID, e.modification_list), None)),
             (evt.EVT_C_STORE, lambda e: self._take("C-STORE", e.request.AffectedSOPInstanceUID, e.dataset)),
+            (evt.EVT_N_ACTION, self._promise),
         ]  # fmt: skip
         server = entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
         assert isinstance(server, ThreadedAssociationServer)
@@ -142,6 +160,18 @@ def test_a_full_archive_is_asked_again_and_a_refusal_waits_for_a_person() -> Non
         relay_all()
         assert queue.drain(endpoint.pk) == 1
     assert OutboundMessage.objects.latest("pk").status == "accepted"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_word_of_an_archive_may_come_on_the_same_association() -> None:
+    """SR-10 (PS3.4 J.3.3)."""
+    manager = Manager()
+    with manager.running():
+        endpoint = partner(manager, "results", profile={"commitment": "yes"})
+        make_report(make_exam(completed=True), signed=True)
+        relay_all()
+        assert queue.drain(endpoint.pk) == 2
+    assert OutboundMessage.objects.latest("pk").note.startswith("The archive keeps it")
 
 
 @pytest.mark.peer("orthanc", "orthanc-dicomweb")

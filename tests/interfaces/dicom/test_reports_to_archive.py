@@ -10,6 +10,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from interfaces import engine
 from interfaces.actions import configure_endpoint
 from interfaces.dicom import queue, scu
 from interfaces.models import Case, Endpoint, OutboundMessage
@@ -116,6 +117,19 @@ def test_the_document_goes_by_stow_too(pacs: Pacs, archive: Archive, monkeypatch
     assert file.EncapsulatedDocument[: file.EncapsulatedDocumentLength] == bytes(document.pdf)
 
 
+def test_the_message_names_the_stored_document(pacs: Pacs) -> None:
+    """RES-23 TX-21: RAD-28 with SR Instance UID, where an archive is sent one."""
+    emr = configure_endpoint(
+        "EMR", {"protocol": "mllp", "address": "127.0.0.1:9", "facts": ["results"], "profile": {"section_codes": "sr"}},
+        by=system_user("shell"),
+    )  # fmt: skip
+    endpoint = pacs()
+    read_exam()
+    (stored,), (result,) = told(endpoint), told(emr)
+    uid = scu.opened(stored.raw).SOPInstanceUID
+    assert f"|HD|^SR Instance UID||{uid}|" in result.raw.decode()
+
+
 def test_a_wrong_secret_waits_for_a_person_in_a_sentence(pacs: Pacs) -> None:
     endpoint = pacs("dicomweb")
     read_exam()
@@ -168,8 +182,14 @@ def test_nothing_is_lost_while_the_archive_is_down(pacs: Pacs, archive: Archive)
     endpoint.refresh_from_db()
     assert endpoint.failures == 1
     assert "127.0.0.1:9" in endpoint.last_error
+    # What cannot be sent at all is set aside, and holds back its own order only.
+    read_exam()
+    broken = told(endpoint)[1]
+    engine.keep_bytes(broken, b"no data set")
     assert queue.drain(endpoint.pk) == 0, "the line waits before it is tried again"
     configure_endpoint("PACS", {"address": archive.address}, by=system_user("shell"))
-    assert queue.drain(endpoint.pk) == 1
+    assert queue.drain(endpoint.pk) == 2
     message.refresh_from_db()
-    assert message.status == "accepted"
+    broken.refresh_from_db()
+    assert (message.status, broken.status) == ("accepted", "rejected")
+    assert broken.error_text.startswith("We cannot send it")
