@@ -124,7 +124,7 @@ def _settle(found: dict[tuple[str, int | None, str], Finding], now: datetime) ->
 
 
 def findings(now: datetime) -> Iterator[Finding]:
-    """Every cause that is there now, in a dozen queries however many partners there are."""
+    """Every cause that is there now, in as many queries however many partners there are."""
     endpoints = {one.pk: one for one in Endpoint.objects.filter(active=True)}
     watched = {pk: one for pk, one in endpoints.items() if not one.paused}
     down = [one for one in _lines_down(watched.values(), now)]

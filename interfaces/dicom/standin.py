@@ -234,8 +234,9 @@ def _test(tag: int, attribute: Attribute, text: str, wanted: list[str]) -> Test:
             if group.rstrip("^ ")
         ]
         # Delimiters alone match like nothing.
-        return lambda values: not patterns or any(
-            pattern.fullmatch(group) for group in _groups(values.get(key, "")) for pattern in patterns
+        return lambda values: (
+            not patterns
+            or any(pattern.fullmatch(group) for group in _groups(values.get(key, "")) for pattern in patterns)
         )
     if attribute.match is Match.DATE:
         earliest, latest = matching.date_range(tag, text)

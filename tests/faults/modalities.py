@@ -6,11 +6,12 @@ import random
 import signal
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import Event, Process, Value
 from pathlib import Path
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
@@ -18,7 +19,7 @@ from pynetdicom.association import Association
 
 from tests.faults import judge
 from tests.faults.load import Case, Connection, Department
-from tests.faults.scenarios import Result, Run, meanwhile
+from tests.faults.scenarios import Result, Run
 from tests.interfaces.dicom.scu import MPPS, WORKLIST, Found, Raw, Ris, associate_rq, query
 from tests.stack import Stack, until
 
@@ -83,51 +84,21 @@ def slow_peers(department: Department, *, idle: int, halves: int, tricklers: int
     before = {name: _memory(stack.pid(name)) for name in ("dicom", "mllp", "web")}
     waits: dict[str, list[float]] = {"dicom": [], "mllp": [], "http": []}
     failures: list[str] = []
-    cut = 0
-
-    def hold(over: threading.Event) -> None:
-        """Whoever is cut off comes again at once."""
-        nonlocal cut
-        held: list[tuple[str, bytes, bool, socket.socket]] = []
-        wanted = [
-            (name, said, slowly)
-            for name in ports
-            for count, said, slowly in (
-                (idle, b"", False),
-                (halves if name in halved else 0, halved.get(name, b""), False),
-                (tricklers if name in begun else 0, begun.get(name, b""), True),
-            )
-            for _ in range(count)
-        ]
-        while not over.wait(0.2):
-            still = []
-            for name, said, slowly, line in held:
-                try:
-                    if slowly:
-                        line.send(b"x")
-                    gone = line.recv(4096) == b""
-                except BlockingIOError:
-                    gone = False
-                except OSError:
-                    gone = True
-                if gone:
-                    line.close()
-                    wanted.append((name, said, slowly))
-                    cut += 1
-                else:
-                    still.append((name, said, slowly, line))
-            held = still
-            for name, said, slowly in wanted:
-                with suppress(OSError):
-                    line = socket.create_connection(ports[name], timeout=2)
-                    line.sendall(said)
-                    line.setblocking(False)
-                    held.append((name, said, slowly, line))
-            wanted = []
-        for *_, line in held:
-            line.close()
-
-    with meanwhile(hold) as over:
+    wanted = [
+        (ports[name], said, slowly)
+        for name in ports
+        for count, said, slowly in (
+            (idle, b"", False),
+            (halves if name in halved else 0, halved.get(name, b""), False),
+            (tricklers if name in begun else 0, begun.get(name, b""), True),
+        )
+        for _ in range(count)
+    ]
+    # In a process of their own: pynetdicom cannot wait for sockets numbered over 1023.
+    cut, over = Value("i", 0), Event()
+    holding = Process(target=_hold, args=(wanted, over, cut))
+    holding.start()
+    try:
         time.sleep(0.5)
         end, number = time.monotonic() + seconds, itertools.count()
         line = Connection(department)
@@ -145,7 +116,9 @@ def slow_peers(department: Department, *, idle: int, halves: int, tricklers: int
                     failures.append(f"{name}: {type(problem).__name__}")
                 waits[name].append(time.monotonic() - started)
         line.close()
+    finally:
         over.set()
+        holding.join(30)
     grown = {name: _memory(stack.pid(name)) - size for name, size in before.items()}
     department.settle()
     verdict = judge.judge(department.evidence("F14"))
@@ -158,10 +131,44 @@ def slow_peers(department: Department, *, idle: int, halves: int, tricklers: int
     return Result(
         run.name,
         f"{tries} asked, worst {worst:.1f} s",
-        f"{3 * idle + 2 * (halves + tricklers)} slow peers at once, {cut} cut off",
+        f"{3 * idle + 2 * (halves + tricklers)} slow peers at once, {cut.value} cut off",
         verdict,
         run.took,
     )
+
+
+def _hold(wanted: list[tuple[tuple[str, int], bytes, bool]], over: Any, cut: Any) -> None:
+    """Peers that say something and then nothing, or a byte at a time; whoever is cut off comes again at once."""
+    held: list[tuple[tuple[str, int], bytes, bool, socket.socket]] = []
+    while not over.wait(0.2):
+        still = []
+        for where, said, slowly, line in held:
+            try:
+                if slowly:
+                    line.send(b"x")
+                gone = line.recv(4096) == b""
+            except BlockingIOError:
+                gone = False
+            except OSError:
+                gone = True
+            if gone:
+                line.close()
+                wanted.append((where, said, slowly))
+                cut.value += 1
+            else:
+                still.append((where, said, slowly, line))
+        held, coming, wanted = still, wanted, []
+        for where, said, slowly in coming:
+            try:
+                line = socket.create_connection(where, timeout=2)
+                line.sendall(said)
+            except OSError:
+                wanted.append((where, said, slowly))
+            else:
+                line.setblocking(False)
+                held.append((where, said, slowly, line))
+    for *_, line in held:
+        line.close()
 
 
 def _memory(pid: int) -> int:

@@ -176,9 +176,9 @@ def test_the_rail_counts_alarms_that_nobody_has_taken(client: Client, his: Endpo
 def test_watching_costs_the_same_for_one_partner_and_for_many(his: Endpoint) -> None:
     alarms.watch()
     _out(his, 1)
-    with assertNumQueries(10):
+    with assertNumQueries(15):
         alarms.watch()
     for number in range(5):
         save_endpoint(f"P{number}", {"direction": "out", "address": "127.0.0.1:9"}, by=person("ada"))
-    with assertNumQueries(10):
+    with assertNumQueries(15):
         alarms.watch()
