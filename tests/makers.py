@@ -104,10 +104,10 @@ def make_order(patient: Patient | None = None, **fields: Any) -> Order:
     )
 
 
-def make_item(**fields: Any) -> Item:
-    """A vial of 100 mL contrast agent, whose label carries `GTIN`."""
-    values = {"kind": "contrast", "name": "Iohexol", "strength": "350 mg I/mL", "volume_ml": 100, "gtin": GTIN}
-    item, _ = Item.objects.get_or_create(gtin=fields.pop("gtin", GTIN), defaults={**values, **fields})
+def make_item(gtin: str = GTIN, **fields: Any) -> Item:
+    """A vial of 100 mL contrast agent, whose label carries `gtin`."""
+    values = {"kind": "contrast", "name": "Iohexol", "strength": "350 mg I/mL", "volume_ml": 100, **fields}
+    item, _ = Item.objects.get_or_create(gtin=gtin, defaults=values)
     item.refresh_from_db()
     return item
 

@@ -12,6 +12,7 @@ from interfaces.hl7.er7 import Raw, Value
 from interfaces.hl7.outbound import parts
 from interfaces.hl7.outbound.parts import Writer
 from ris.exams.models import Exam
+from ris.exams.states import AdministrationStatus
 from ris.orders.models import Side
 from ris.patients.models import PatientClass, Visit
 from ris.reporting.models import ReportPart
@@ -152,11 +153,15 @@ def _lines(charges: Sequence[Charge], writer: Writer) -> Iterator[Line]:
 
 
 def _supplies(exam: Exam) -> Iterator[tuple[list[str], str]]:
-    """(code, quantity) of billing procedure steps, supplies and films of the exam's MPPS (PS3.3 C.4.17)."""
+    """(code, quantity) of billing procedure steps, supplies and films of the exam's MPPS (PS3.3 C.4.17).
+
+    What was scanned in the room has charges of its own; the machine's word on supplies would charge it again.
+    """
+    scanned = exam.administrations.filter(status=AdministrationStatus.GIVEN).exists()
     for step in exam.performed_steps.order_by("pk"):
         for item in _items(step.attributes, "00400320"):
             yield _code(item), "1"
-        for item in _items(step.attributes, "00400324"):
+        for item in [] if scanned else _items(step.attributes, "00400324"):
             used = next((_number(one, "00400294") for one in _items(item, "00400293")), "1")
             for code in _items(item, "00400296"):
                 yield _code(code), used
@@ -199,11 +204,12 @@ def _performer(charges: Sequence[Charge], exam: Exam, writer: Writer) -> Value:
 
 
 def _operator(exam: Exam) -> Value:
-    """Operators' Name (0008,1070), where the exam was begun and ended at the modality."""
+    """Operators' Name (0008,1070) of the first series, where the exam was begun and ended at the modality."""
     for step in exam.performed_steps.order_by("pk"):
-        names = step.attributes.get("00081070", {}).get("Value", [])
-        written = names[0].get("Alphabetic", "") if names and isinstance(names[0], dict) else ""
-        if written:
-            family, given, middle, prefix, suffix = [*written.split("^"), "", "", "", ""][:5]
-            return ["", family, given, middle, suffix, prefix]
+        for model in (step.attributes, *_items(step.attributes, "00400340")):
+            names = model.get("00081070", {}).get("Value", [])
+            written = names[0].get("Alphabetic", "") if names and isinstance(names[0], dict) else ""
+            if written:
+                family, given, middle, prefix, suffix = [*written.split("^"), "", "", "", ""][:5]
+                return ["", family, given, middle, suffix, prefix]
     return ""

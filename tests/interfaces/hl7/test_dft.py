@@ -17,19 +17,28 @@ from interfaces.states import OutboundState
 from ris.accounts.models import system_user
 from ris.events.outbox import relay_all
 from ris.exams import actions as exams
-from ris.exams.actions import NewPerformedStep, PerformedChange, ScheduledReference
+from ris.exams.actions import (
+    NewAdministration,
+    NewPerformedStep,
+    PerformedChange,
+    ScheduledReference,
+    administer,
+    withdraw_administration,
+)
 from ris.exams.models import Exam
 from ris.orders.actions import change_order, change_procedure
 from ris.orders.models import Order
 from ris.patients.actions import NewVisit, open_visit
 from ris.patients.merge_actions import merge_patients
 from ris.reporting import actions as reporting
+from ris.supplies.actions import know_lot
 from tests.cast import person
 from tests.interfaces.hl7.samples import DATA
 from tests.interfaces.hl7.test_telling import check, partner, placed
 from tests.makers import (
     make_appointment,
     make_exam,
+    make_item,
     make_order,
     make_patient,
     make_practitioner,
@@ -242,6 +251,24 @@ def test_what_the_modality_used_is_charged_with_the_exam() -> None:
         ("3", f"{number}.2", "Q9967^LOCM^HCPCS", "80"), ("4", f"{number}.3", "FILM^14INX17IN^L", "2"),
     ]  # fmt: skip
     assert {row[20] for row in message.all("FT1")} == {"^MOYER^JANE"}
+    assert parse_message(message.raw.decode()).validate()
+
+
+def test_what_was_scanned_in_the_room_is_charged_by_its_quantity_and_credited_with_its_entry() -> None:
+    """CHG-15, CHG-16: a charge of its own, whichever halves the partner takes."""
+    office(charge_components="technical")
+    set_fee(NewFee("CON", Decimal("0.50"), "Contrast, each mL"), by=person("ben"))
+    item = make_item(charge_code="CON", charged_by="ml")
+    lot = know_lot(item, "4471", next_hour(9000).date())
+    exam = make_exam(placed())
+    given = administer(exam, NewAdministration(lot=lot, volume_ml=Decimal(70), acknowledged=True), by=person("theo"))
+    (message,) = told()
+    assert [message.field("FT1", field) for field in (6, 7, 10, 11, 26)] == [
+        "CG", "CON^Contrast, each mL^L", "70", "35.00&USD", "",
+    ]  # fmt: skip
+    answer()
+    withdraw_administration(given, reason="Wrong vial", by=person("theo"))
+    assert [one.field("FT1", 6) for one in told()] == ["CG", "CD"]
     assert parse_message(message.raw.decode()).validate()
 
 

@@ -78,7 +78,7 @@ def test_all_of_it_or_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Event.objects.count() == events
 
 
-def test_what_an_exam_uses_is_never_refused_by_the_stock() -> None:
+def test_what_an_exam_uses_is_never_refused_by_the_stock(as_application: None) -> None:
     """A vial nobody received was in the hand all the same: the stock asks to be counted."""
     makers.make_item()
     given = administer(_exam(), _dose(), by=person("theo"))

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from billing.models import Charge, Fee
 from ris.core.formats import day, today
 from ris.events.outbox import relay_all
+from ris.exams.actions import NewAdministration, administer
 from ris.exams.models import Administration
 from ris.protocolling.actions import approve_protocol
 from ris.supplies.actions import in_stock, receive_stock
@@ -70,3 +71,37 @@ def test_a_vial_is_scanned_saved_and_taken_back(open_as: OpenAs) -> None:
     expect(panel).to_contain_text("Lot OLD expired on 01-Jan-2020. Do not give it.")
     assert accessibility_faults(page) == []
     photograph(page, "contrast-expired")
+
+
+def test_the_stock_and_a_recall_read_well(open_as: OpenAs) -> None:
+    """T11, idea 16: low, expiring and miscounted lots; everybody who received one."""
+    item = makers.make_item(reorder_level=20)
+    theo = person("theo")
+    soon, ends = today() + timedelta(days=20), today() + timedelta(days=400)
+    receive_stock(item, "K2231", soon, Decimal(3), by=theo)
+    receive_stock(item, "OLD7", today() - timedelta(days=2), Decimal(2), by=theo)
+    lot = receive_stock(item, "4471", ends, Decimal(10), by=theo, room=makers.make_room()).lot
+    makers.make_item(
+        gtin="09501101530065", name="Gadobutrol", strength="1 mmol/mL", volume_ml=10, container="syringe"
+    )
+    kind = makers.make_procedure_type("CTNECKC", name="CT neck with contrast", contrast=True)
+    for family in ("Okafor", "Rossi"):
+        exam = makers.make_exam(makers.make_order(makers.make_patient(family), procedure_type=kind))
+        administer(exam, NewAdministration(lot=lot, volume_ml=Decimal(70), site="R hand"), by=theo)
+    page = open_as(theo, "/supplies")
+    expect(page.get_by_text("Use first")).to_be_visible()
+    assert accessibility_faults(page) == []
+    photograph(page, "supplies")
+    page.get_by_role("link", name="Count K2231").click()
+    sheet = page.locator("#sheet")
+    sheet.get_by_label("How many are there").fill("2")
+    assert accessibility_faults(page) == []
+    sheet.get_by_role("button", name="This many are there").click()
+    expect(page.locator("#toasts")).to_contain_text("Count: Iohexol 350 mg I/mL lot K2231")
+    page.goto(f"/supplies/lots/{lot.pk}")
+    expect(page.get_by_text("2 times given")).to_be_visible()
+    assert accessibility_faults(page) == []
+    photograph(page, "recall")
+    page = open_as(person("ada"), "/admin/protocol-rules", theme="reading")
+    assert accessibility_faults(page) == []
+    photograph(page, "protocol-rules")
