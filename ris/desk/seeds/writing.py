@@ -22,8 +22,15 @@ from ris.department.models import Facility, Practitioner
 from ris.desk.seeds import texts
 from ris.desk.seeds.plan import COMPLETED, SIGNED, Case, Stage
 from ris.events.models import Event
-from ris.exams.models import Exam, PerformedProcedureStep
-from ris.exams.states import DISCONTINUATION_REASONS, ExamStatus, PerformedStepStatus
+from ris.exams.models import Exam, PerformedProcedureStep, StudyImages
+from ris.exams.models_images import ImageSource
+from ris.exams.states import (
+    DISCONTINUATION_REASONS,
+    WRONG_ENTRY,
+    ExamStatus,
+    PerformedStepStatus,
+    ProblemKind,
+)
 from ris.orders.models import Order, RequestedProcedure
 from ris.orders.states import OrderStatus
 from ris.patients.models import Visit
@@ -422,19 +429,31 @@ class Writer:
             ],
         )
         problems = (
-            "It names no order that is known here.",
-            "Its patient is not the patient of the order it names.",
-            "It names no order that is known here.",
+            (ProblemKind.NO_ORDER, "It names no order that is known here."),
+            (ProblemKind.OTHER_PATIENT, "Its patient is not the patient of the order it names."),
+            (
+                ProblemKind.WRONG_ENTRY,
+                "The wrong entry of the worklist was picked: its images are not that patient's.",
+            ),
         )
         completed = [pair for pair in recent if pair[1].status == ExamStatus.COMPLETED]
         strays = []
-        for (case, exam), problem in zip(completed[-len(problems) :], problems, strict=False):
+        for (case, exam), (kind, problem) in zip(completed[-len(problems) :], problems, strict=False):
             stray = self._performed(case, exam)
-            stray.problem = problem
-            stray.accession_number = "" if "no order" in problem else exam.order.accession_number
+            stray.problem_kind, stray.problem = kind, problem
+            stray.accession_number = "" if kind == ProblemKind.NO_ORDER else exam.order.accession_number
             stray.study_instance_uid = self._uid()
+            if kind == ProblemKind.WRONG_ENTRY:
+                stray.status, stray.discontinuation_code = PerformedStepStatus.DISCONTINUED, WRONG_ENTRY
             strays.append(stray)
         _save(PerformedProcedureStep, strays)
+        seen = _utc(self.now - timedelta(hours=3))
+        unknown = StudyImages(
+            study_instance_uid=self._uid(), source=ImageSource.IAN, series_count=2, instance_count=34, modality="DX",
+            retrieve_ae_title="ARCHIVE", patient_name="UNKNOWN^TRAUMA TWO", patient_id="ED-0417", first_seen_at=seen,
+            seen_at=seen, problem="The archive holds it, and no order is known for it.",
+        )  # fmt: skip
+        _save(StudyImages, [unknown])
 
     def _performed(self, case: Case, exam: Exam) -> PerformedProcedureStep:
         patient, order = case.patient, exam.order
