@@ -148,7 +148,9 @@ def _check(endpoint: Endpoint) -> None:
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise BadValue("The address is HOST:PORT, for example emr.example.org:2575.", location="address")
     if endpoint.protocol == Protocol.DICOMWEB and not re.fullmatch(r"https?://[^\s?#]+", endpoint.address):
-        raise BadValue("The address is a URL, for example https://pacs.example.org/dicom-web.", location="address")
+        raise BadValue(
+            "The address is a URL, for example https://pacs.example.org/dicom-web.", location="address"
+        )
     if endpoint.protocol == Protocol.DICOM and not endpoint.ae_title and endpoint.direction == Direction.OUT:
         raise BadValue("A DICOM partner is called by its AE title.", location="ae_title")
     if endpoint.certificate_fingerprint and not re.fullmatch(
