@@ -51,7 +51,7 @@ peers:
 	@touch $@
 
 bench: .venv/test.stamp peers
-	.venv/bin/python -m bench
+	.venv/bin/python -m bench $(ONLY)
 
 # Hours: what test_faults.py does in minutes, at full size. `make faults ARGS='F1 F9 --share 0.1'` narrows.
 faults: .venv/test.stamp

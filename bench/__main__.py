@@ -3,7 +3,8 @@
 Prints one table and writes bench/results.json. Figures beside a peer's are ratios of the same minutes; the others
 depend on the machine and on what else it does. A goal is met or not, and both are told.
 
-BENCH_MESSAGES=1000000 makes the run over which memory must stay flat a long one.
+BENCH_MESSAGES=1000000 makes the run over which memory must stay flat a long one; `make bench ONLY=worklists` measures
+the worklist's growth alone (BENCH_STEPS ends it sooner).
 """
 
 import json
@@ -14,68 +15,35 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.sop_class import ModalityWorklistInformationFind  # type: ignore[attr-defined]
 
-from bench import parse
+from bench import parse, worklists
 from bench.clients import Scanner, Sink, Visitor, worklist_query
+from bench.measure import SECONDS, Row, memory, rate, timed
 from ris.supervisor.places import OWNER
 from ris.supervisor.postgres import binaries
 from tests.flows.department import ZONE, adt, orm
 from tests.peers.emr import Line
 from tests.stack import PASSWORD, Stack, until
 
-SECONDS = 5.0
 RESULTS = Path(__file__).with_name("results.json")
 
 
-@dataclass
-class Row:
-    what: str
-    figure: float
-    unit: str
-    peer: str = ""
-    peer_figure: float | None = None
-    #: ">= 5x" of the peer's figure, or "<= 700" of our own.
-    goal: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        return self.figure / self.peer_figure if self.peer_figure else None
-
-    @property
-    def met(self) -> bool | None:
-        if not self.goal:
-            return None
-        direction, _, limit = self.goal.partition(" ")
-        reached = self.ratio if limit.endswith("x") else self.figure
-        assert reached is not None, "a goal in multiples has a peer"
-        bound = float(limit.rstrip("x"))
-        return reached >= bound if direction == ">=" else reached <= bound
-
-    @property
-    def line(self) -> str:
-        beside = f"{self.peer}: {self.peer_figure:.1f}" if self.peer_figure else ""
-        ratio = f"{self.ratio:.3g}x" if self.ratio else ""
-        verdict = {None: "", True: "met", False: "not met"}[self.met]
-        return f"{self.what:<56} {self.figure:>9.1f} {self.unit:<5} {beside:<34} {ratio:>8}  {self.goal:<9} {verdict}"
-
-
-def main() -> None:
+def main(only: str = "") -> None:
     rows: list[Row] = []
 
     def add(*more: Row) -> None:
@@ -83,6 +51,11 @@ def main() -> None:
             print(row.line, flush=True)
             rows.append(row)
 
+    if only == "worklists":
+        with tempfile.TemporaryDirectory(prefix="ris-bench-") as folder:
+            for row in worklists.growth(Path(folder)):
+                add(row)
+        return
     add(*reading())
     with tempfile.TemporaryDirectory(prefix="ris-bench-") as folder:
         stack = Stack(Path(folder) / "data", seed="demo", RIS_ENV="demo")
@@ -100,6 +73,8 @@ def main() -> None:
             add(Row("memory of all processes, after all that", memory(stack), "MB"))
         finally:
             add(Row("stop", timed(stack.stop), "s"))
+        for row in worklists.growth(Path(folder)):
+            add(row)
     machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "load": os.getloadavg()}
     results = {
         "at": datetime.now(ZONE).isoformat(),
@@ -107,23 +82,6 @@ def main() -> None:
         "rows": [{**asdict(row), "met": row.met} for row in rows],
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-
-
-def timed(act: Callable[[], object]) -> float:
-    begun = time.monotonic()
-    act()
-    return time.monotonic() - begun
-
-
-def memory(stack: Stack) -> float:
-    """Megabytes; what processes share is counted once (PSS)."""
-    total = 0
-    for pid, _ in stack.processes():
-        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since it was listed
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1])
-    return total / 1024
 
 
 def pages(stack: Stack) -> list[Row]:
@@ -140,30 +98,6 @@ def pages(stack: Stack) -> list[Row]:
         rows.append(Row(f"page {path}, p50", median(times), "ms"))
         rows.append(Row(f"page {path}, p95", quantiles(times, n=20)[-1], "ms", goal="<= 250"))
     return rows
-
-
-def rate(clients: int, work: Callable[[int], Callable[[], object]]) -> float:
-    """Times a second that `clients` threads together do what `work(client)` returned."""
-    done = [0] * clients
-    acts = [work(client) for client in range(clients)]
-    go = threading.Barrier(clients + 1)
-    end = 0.0
-
-    def run(client: int) -> None:
-        go.wait()
-        while time.monotonic() < end:
-            acts[client]()
-            done[client] += 1
-
-    threads = [threading.Thread(target=run, args=(client,)) for client in range(clients)]
-    for thread in threads:
-        thread.start()
-    end = time.monotonic() + SECONDS
-    begun = time.monotonic()
-    go.wait()
-    for thread in threads:
-        thread.join()
-    return sum(done) / (time.monotonic() - begun)
 
 
 def worklist(stack: Stack, folder: Path) -> list[Row]:
@@ -196,20 +130,9 @@ def dcmtk_worklist(stack: Stack, folder: Path) -> Iterator[tuple[str, int]]:
     place.mkdir(parents=True)
     (place / "lockfile").touch()
     for number, entry in enumerate(all_entries(stack)):
-        entry.file_meta = FileMetaDataset()
-        entry.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-        entry.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.31"
-        entry.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
-        entry.save_as(place / f"{number}.wl", enforce_file_format=True)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(["/usr/bin/wlmscpfs", "-dfr", "-dfp", folder, str(port)])
-    try:
-        until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), 10, "wlmscpfs")
-        yield "127.0.0.1", port
-    finally:
-        server.kill()
-        server.wait(5)
+        worklists.write_entry(entry, place / f"{number}.wl")
+    with worklists.wlmscpfs(folder) as address:
+        yield address
 
 
 def all_entries(stack: Stack) -> list[Dataset]:
@@ -426,4 +349,4 @@ def commits(stack: Stack, clients: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2])

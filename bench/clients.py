@@ -24,7 +24,7 @@ def element(group: int, number: int, value: bytes, pad: bytes = b"\0") -> bytes:
     return struct.pack("<HHI", group, number, len(value)) + value
 
 
-def worklist_query(station: str, modality: str, day: str, accession: str = "") -> bytes:
+def worklist_query(station: str, modality: str, day: str, accession: str = "", name: str = "") -> bytes:
     """A C-FIND-RQ in implicit little endian that asks for what a scanner shows."""
     step = b"".join(
         element(0x0040 if number != 0x0060 else 0x0008, number, value, b" ")
@@ -40,7 +40,7 @@ def worklist_query(station: str, modality: str, day: str, accession: str = "") -
     item = struct.pack("<HHI", 0xFFFE, 0xE000, len(step)) + step
     identifier = (
         element(0x0008, 0x0050, accession.encode(), b" ")
-        + element(0x0010, 0x0010, b"")
+        + element(0x0010, 0x0010, name.encode(), b" ")
         + element(0x0010, 0x0020, b"")
         + element(0x0010, 0x0030, b"")
         + element(0x0020, 0x000D, b"")
@@ -64,8 +64,11 @@ def worklist_query(station: str, modality: str, day: str, accession: str = "") -
 class Scanner:
     """Worklist queries, an association each."""
 
-    def __init__(self, address: tuple[str, int], called: str, calling: str = "CT1") -> None:
+    def __init__(
+        self, address: tuple[str, int], called: str, calling: str = "CT1", *, quick_ack: bool = True
+    ) -> None:
         self.address = address
+        self.quick_ack = quick_ack
         context = b"\x01\0\0\0" + _item(0x30, _WORKLIST) + _item(0x40, _IMPLICIT)
         user = _item(0x51, struct.pack(">I", 65536)) + _item(0x52, b"1.2.3.4")
         body = struct.pack(">HH", 1, 0) + called.ljust(16).encode() + calling.ljust(16).encode() + bytes(32)
@@ -76,7 +79,7 @@ class Scanner:
         """How many matched."""
         with socket.create_connection(self.address, timeout=60) as line:
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            reader = _Reader(line)
+            reader = _Reader(line, quick_ack=self.quick_ack)
             line.sendall(self.request)
             kind, _ = reader.pdu()
             if kind != 2:
@@ -102,8 +105,9 @@ class Scanner:
 
 
 class _Reader:
-    def __init__(self, line: socket.socket) -> None:
+    def __init__(self, line: socket.socket, *, quick_ack: bool) -> None:
         self.line = line
+        self.quick_ack = quick_ack
         self.kept = bytearray()
 
     def pdu(self) -> tuple[int, bytes]:
@@ -117,7 +121,8 @@ class _Reader:
     def _fill(self, size: int) -> None:
         while len(self.kept) < size:
             # Peers that write a response in two sends wait 40 ms for a delayed ACK: show them at their best.
-            self.line.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+            if self.quick_ack:
+                self.line.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             more = self.line.recv(1 << 18)
             if not more:
                 raise ConnectionError("the peer hung up")

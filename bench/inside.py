@@ -14,11 +14,19 @@ import django
 django.setup()
 
 from django.db import connection, transaction  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
 from bench import onetask  # noqa: E402
 from interfaces import engine  # noqa: E402
 from interfaces.engine import Arrival, NewMessage  # noqa: E402
 from interfaces.models import Endpoint  # noqa: E402
+from ris.accounts.models import User  # noqa: E402
+from ris.core.names import PersonName  # noqa: E402
+from ris.department.models import Facility, ProcedureType  # noqa: E402
+from ris.orders.actions import NewOrder, place_order  # noqa: E402
+from ris.patients.actions import NewIdentifier, NewPatient, register_patient  # noqa: E402
+from scheduling.actions import book  # noqa: E402
+from scheduling.slots import find_slots  # noqa: E402
 from tests.flows.department import adt  # noqa: E402
 
 
@@ -103,9 +111,29 @@ def tasks(address: str, messages: int, gap: float) -> dict[str, float]:
     return committed
 
 
+def plan() -> dict[str, int]:
+    """A booked order; the keys of its rows."""
+    by = User.objects.get(username="frontdesk")
+    facility = Facility.objects.get()
+    exam = ProcedureType.objects.filter(modality="CT").order_by("pk").first()
+    assert exam is not None, "the bare department has a catalogue"
+    patient = register_patient(
+        NewPatient(PersonName("Template", "Row"), (NewIdentifier("TEMPLATE", facility.assigning_authority),)),
+        by=by,
+    )
+    order = place_order(NewOrder(patient, facility, exam), by=by)
+    slot = find_slots(exam, start=timezone.now(), limit=1)[0]
+    appointment = book(order, room=slot.room, start=slot.start, by=by)
+    return {
+        "patient": patient.pk, "number": patient.identifiers.get().pk, "order": order.pk,
+        "procedure": order.procedures.get().pk, "appointment": appointment.pk, "step": appointment.steps.get().pk,
+    }  # fmt: skip
+
+
 if __name__ == "__main__":
     act, *words = sys.argv[1:]
     given = [word if kind is str else kind(word) for word, kind in zip(words, {
         "store": (int, float), "fill": (str, int), "trickle": (str, int, float), "tasks": (str, int, float),
+        "plan": (),
     }[act], strict=True)]  # fmt: skip
     print(json.dumps(globals()[act](*given)))

@@ -143,7 +143,6 @@ class StationForm(RecordForm):
     character_set = forms.ChoiceField(required=False, label="Character set")
     shown = forms.MultipleChoiceField(
         choices=Shown,
-        required=False,
         label="Shows exams that are",
         widget=forms.CheckboxSelectMultiple,
         help_text="An exam that has ended is never shown",
@@ -188,6 +187,9 @@ class StationForm(RecordForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["shown"].error_messages["required"] = (
+            "Pick at least one; a machine that sees nothing may not connect."
+        )
         self.initial["certificate"] = self.instance.certificate_fingerprint
         letters = self.fields["letters"]
         assert isinstance(letters, forms.TypedChoiceField)

@@ -86,6 +86,37 @@ def test_an_ae_title_is_judged_while_it_is_typed(ada: Client) -> None:
     assert "17/16" in said("A" * 17)
 
 
+def test_a_station_is_told_what_its_worklist_shows_and_how(ada: Client) -> None:
+    """MWL-25, MWL-36: the form keeps each setting, and says what cannot be."""
+    station = makers.make_room().stations.get()
+    url = f"/admin/stations/{station.pk}"
+    fields: dict[str, object] = {
+        "ae_title": "CT1", "room": station.room_id, "modality": "CT", "active": "on", "own_steps_only": "on",
+        "days_before": "0", "days_after": "14", "shown": ["READY", "STARTED"], "letters": "capitals",
+        "character_set": "ISO 2022 IR 13\\ISO 2022 IR 87\\ISO 2022 IR 159", "longest_text": "16",
+        "withheld": ["Allergies"], "timezone_offset": "never",
+    }  # fmt: skip
+    assert ada.post(url, fields).status_code == 303
+    station.refresh_from_db()
+    assert (station.own_steps_only, station.days_before, station.days_after) == (True, 0, 14)
+    assert (station.shown, station.letters, station.withheld) == (
+        ["READY", "STARTED"],
+        "capitals",
+        ["Allergies"],
+    )
+    assert (station.character_set, station.timezone_offset) == (fields["character_set"], "never")
+    for wrong, said in (
+        ({"shown": []}, "Pick at least one"), ({"longest_text": "200"}, "from 8 to 64"),
+        ({"character_set": "KLINGON"}, "Pick one of the list."), ({"days_after": "-1"}, "greater than or equal to 0"),
+    ):  # fmt: skip
+        answer = ada.post(url, {**fields, **wrong})
+        assert answer.status_code == 422, wrong
+        assert said in answer.content.decode(), wrong
+    # Another door's set stays until somebody picks one of the list.
+    Station.objects.update(character_set="ISO_IR 13")
+    assert 'value="ISO_IR 13" selected' in ada.get(url).content.decode()
+
+
 def test_a_time_zone_that_is_none_is_refused(ada: Client) -> None:
     facility = makers.make_facility()
     fields = {"code": "HARBOUR", "name": "Harbour", "assigning_authority": "HARBOUR", "accession_prefix": "A"}
