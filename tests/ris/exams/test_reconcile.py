@@ -4,11 +4,21 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from ris.events.models import Event
-from ris.exams.actions import NewPerformedStep, PerformedChange, begin_performed_step, complete_performed_step
+from ris.exams.actions import (
+    NewImages,
+    NewPerformedStep,
+    PerformedChange,
+    ScheduledReference,
+    begin_performed_step,
+    complete_performed_step,
+    note_images,
+)
 from ris.exams.models import Exam, PerformedProcedureStep
 from tests import makers
 from tests.cast import person
@@ -22,10 +32,15 @@ def theo(client: Client) -> Client:
     return client
 
 
-def _step(uid: str = "1.2.3", at: datetime | None = None, **fields: Any) -> PerformedProcedureStep:
+def _step(
+    uid: str = "1.2.3", at: datetime | None = None, *, study: str = "", modality: str = "CT", **fields: Any
+) -> PerformedProcedureStep:
     makers.make_room()
+    references = (ScheduledReference(study),) if study else ()
     return begin_performed_step(
-        NewPerformedStep(uid, "CT1", "CT", at or timezone.now(), (), patient_name="OKAFOR^A", **fields),
+        NewPerformedStep(
+            uid, "CT1", modality, at or timezone.now(), references, patient_name="OKAFOR^A", **fields
+        ),
         by=person("epic"),
     )
 
@@ -90,3 +105,98 @@ def test_a_phantom_is_taken_off_the_list_with_a_reason(theo: Client) -> None:
     step.refresh_from_db()
     assert step.problem == ""
     assert Event.objects.get(kind="performed_step.discarded").facts["reason"] == "Phantom"
+
+
+def test_a_study_only_the_archive_knows_is_matched_or_set_aside(theo: Client) -> None:
+    images = note_images(
+        NewImages("1.2.840.7", source="ian", instance_count=12, series_count=2, patient_name="SILVA^M"),
+        by=person("epic"),
+    )
+    page = theo.get("/exams/unmatched").content.decode()
+    assert "SILVA^M" in page
+    assert "2 series · 12 images" in page
+    url = f"/exams/studies/{images.pk}"
+    assert theo.post(f"{url}/discard", {"reason": ""}).status_code == 422
+    theo.post(f"{url}/discard", {"reason": "Phantom"})
+    assert "SILVA^M" not in theo.get("/exams/unmatched").content.decode()
+    theo.post(f"{url}/restore")
+    order = makers.make_order()
+    assert theo.post(url, {"order": order.pk}).status_code == 303
+    order.refresh_from_db()
+    assert order.status == "performed"
+    assert theo.post(url, {"order": order.pk}).status_code == 409
+
+
+def test_an_order_is_born_for_images_that_exist(theo: Client) -> None:
+    """MPPS-10: patient, exam and side are asked for; the images keep their study."""
+    step = _step("1.2.9", study="1.2.840.8")
+    hand = makers.make_procedure_type("CTHAND", name="CT hand", laterality="required")
+    patient = makers.make_patient("Silva", mrn="77")
+    found = theo.post("/exams/unmatched/patients", {"q": "silva"}).content.decode()
+    assert f'data-value="{patient.pk}"' in found
+    url = f"/exams/unmatched/{step.pk}/order"
+    assert "Pick the patient." in theo.post(url, {}).content.decode()
+    asked = {"patient": patient.pk, "procedure": hand.pk, "reason": "Trauma"}
+    assert "Pick the side" in theo.post(url, asked).content.decode()
+    assert theo.post(url, {**asked, "side": "L"}).status_code == 303
+    procedure = Exam.objects.get().procedure
+    assert (procedure.study_instance_uid, procedure.side) == ("1.2.840.8", "L")
+    assert procedure.order.patient == patient
+
+
+def test_a_match_and_a_discard_are_undone(theo: Client) -> None:
+    order = makers.make_appointment().order
+    step = _step()
+    theo.post(f"/exams/unmatched/{step.pk}", {"order": order.pk})
+    assert theo.post(f"/exams/unmatched/{step.pk}/undo").status_code == 303
+    order.refresh_from_db()
+    assert order.status == "scheduled"
+    theo.post(f"/exams/unmatched/{step.pk}/discard", {"reason": "Phantom"})
+    theo.post(f"/exams/unmatched/{step.pk}/restore")
+    step.refresh_from_db()
+    assert step.problem == "Its match was taken back."
+
+
+def test_what_is_taken_for_an_exam_can_be_left_or_moved(theo: Client) -> None:
+    """MPPS-15, MPPS-16: another machine than planned is left with a reason; another patient's goes to theirs."""
+    order = makers.make_appointment().order
+    study = order.procedures.get().study_instance_uid
+    step = _step(study=study, modality="MR")
+    page = theo.get(f"/exams/unmatched/{step.pk}").content.decode()
+    assert "It is right as it is" in page
+    assert "Taken for" in page
+    right = makers.make_order(makers.make_patient("Right"))
+    url = f"/exams/steps/{step.pk}/reassign"
+    assert "Pick the order" in theo.post(url, {"order": "", "reason": "x"}).content.decode()
+    assert theo.post(url, {"order": right.pk, "reason": "Wrong entry"}).status_code == 303
+    order.refresh_from_db()
+    right.refresh_from_db()
+    assert (order.status, right.status) == ("scheduled", "in_progress")
+
+
+def test_a_moved_image_never_changes_a_signed_report(theo: Client) -> None:
+    order = makers.make_appointment().order
+    step = _step(study=order.procedures.get().study_instance_uid)
+    complete_performed_step("1.2.3", PerformedChange(ended_at=timezone.now()), by=person("epic"))
+    makers.make_report(Exam.objects.get(), signed=True)
+    right = makers.make_order(makers.make_patient("Right"))
+    refused = theo.post(f"/exams/steps/{step.pk}/reassign", {"order": right.pk, "reason": "Wrong entry"})
+    assert refused.status_code == 422
+    assert "The radiologist withdraws it" in refused.content.decode()
+    right.refresh_from_db()
+    assert right.status == "requested"
+
+
+def test_the_list_asks_the_database_as_often_for_ten_as_for_one(
+    theo: Client,
+) -> None:
+    counts = []
+    theo.get("/exams/unmatched")
+    for number in (1, 10):
+        for one in range(number):
+            _step(f"1.5.{number}.{one}")
+            note_images(NewImages(f"1.6.{number}.{one}", source="ian"), by=person("epic"))
+        with CaptureQueriesContext(connection) as queries:
+            theo.get("/exams/unmatched")
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
