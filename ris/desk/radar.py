@@ -1,6 +1,7 @@
 """The radar: whatever waits longer for its next event than the rules allow, by one statement a kind."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
@@ -85,23 +86,27 @@ class Look:
         return f"{self.at:%H%M}-{crc32(shown.encode()):x}"
 
 
-# Rows of the kind, held against the deadline of their site and priority. The longest late stand first.
+# Rows of a kind, held against the deadline of their site and priority. The longest late stand first.
 _LATE = """
-WITH waiting AS MATERIALIZED ({sql})
-SELECT waiting.id, waiting.order_id, waiting.since, waiting.detail, o.accession_number, o.priority, o.patient_id,
-       facility.id, facility.name,
-       (SELECT string_agg(COALESCE(t.name, NULLIF(p.code_text, ''), p.code), ', ' ORDER BY p.number)
-        FROM orders_requestedprocedure p LEFT JOIN department_proceduretype t ON t.id = p.procedure_type_id
-        WHERE p.order_id = o.id)
+(WITH waiting AS MATERIALIZED ({sql})
+SELECT '{name}', waiting.id, waiting.order_id, waiting.since, waiting.detail, o.accession_number, o.priority,
+       o.patient_id, facility.id, facility.name
 FROM waiting
 LEFT JOIN orders_order o ON o.id = waiting.order_id
 LEFT JOIN department_facility facility ON facility.id = COALESCE(waiting.facility_id, o.facility_id)
-LEFT JOIN jsonb_to_recordset(%(sites)s) AS site (id bigint, routine int, urgent int, stat int) ON site.id = facility.id
+LEFT JOIN jsonb_to_recordset(%(sites{n})s) AS site (id bigint, routine int, urgent int, stat int)
+    ON site.id = facility.id
 WHERE waiting.since <= %(now)s - interval '1 minute' * CASE COALESCE(o.priority, 'routine')
-    WHEN 'routine' THEN COALESCE(site.routine, %(routine)s)
-    WHEN 'stat' THEN COALESCE(site.stat, %(stat)s)
-    ELSE COALESCE(site.urgent, %(urgent)s) END
-ORDER BY waiting.since, waiting.id LIMIT %(limit)s
+    WHEN 'routine' THEN COALESCE(site.routine, %(routine{n})s)
+    WHEN 'stat' THEN COALESCE(site.stat, %(stat{n})s)
+    ELSE COALESCE(site.urgent, %(urgent{n})s) END
+ORDER BY waiting.since, waiting.id LIMIT %(limit)s)
+"""
+
+_EXAMS = """
+SELECT p.order_id, string_agg(COALESCE(t.name, NULLIF(p.code_text, ''), p.code), ', ' ORDER BY p.number)
+FROM orders_requestedprocedure p LEFT JOIN department_proceduretype t ON t.id = p.procedure_type_id
+WHERE p.order_id = ANY(%s) GROUP BY p.order_id
 """
 
 
@@ -111,32 +116,24 @@ def look(
 ) -> Look:  # fmt: skip
     """What is late. `mine`: what the user's own roles put right; `role`: what that role does."""
     moment = now or timezone.now()
-    rules = _rules()
-    found = Look(moment, [])
-    hours = _Hours(moment)
-    for one in wanted(user, mine=mine, role=role, kind=kind):
-        items = _late(one, rules, moment, hours)
-        if len(items) > MOST:
-            found.cut.append(one)
-        found.items += [item for item in items[:MOST] if site is None or _site(item) == site]
-    _annotate(found.items, moment)
-    found.items = [item for item in found.items if bool(item.snoozed) == snoozed]
+    found = _found(wanted(user, mine=mine, role=role, kind=kind), moment)
+    found.items = [
+        item
+        for item in found.items
+        if bool(item.snoozed) == snoozed and (site is None or item.row.detail["facility"] == site)
+    ]
     found.items.sort(key=lambda item: (_RANK.get(item.priority, 1), item.due_at, item.key))
-    patients = Patient.objects.prefetch_related("identifiers").in_bulk(
-        [item.row.detail["patient"] for item in found.items if item.row.detail.get("patient")]
-    )
-    for item in found.items:
-        item.patient = patients.get(item.row.detail.get("patient") or 0)
-        item.mine = allowed(user, item.kind.right)
+    _name(found.items)
+    for one in {item.kind.name: item.kind for item in found.items}.values():
+        rows = [item for item in found.items if item.kind is one]
+        if one.prepare is not None:
+            one.prepare([item.row for item in rows], moment)
+        for item in rows:
+            item.words, item.fix, item.mine = one.words(item.row), one.fix(item.row), allowed(user, one.right)
     return found
 
 
 _RANK = {"stat": 0, "routine": 2, "": 2}
-
-
-def _site(item: Item) -> int | None:
-    number: int | None = item.row.detail.get("facility")
-    return number
 
 
 def wanted(user: User, *, mine: bool = False, role: str = "", kind: str = "") -> list[Kind]:
@@ -151,7 +148,7 @@ def wanted(user: User, *, mine: bool = False, role: str = "", kind: str = "") ->
 
 def waiting_for(user: User) -> int:
     """How many late records the user's roles put right, for the number in the rail."""
-    return len(look(user, mine=True).items)
+    return sum(not item.snoozed for item in _found(wanted(user, mine=True), timezone.now()).items)
 
 
 def _rules() -> dict[tuple[str, int | None], Deadline]:
@@ -172,39 +169,59 @@ def usual(kind: Kind, rules: dict[tuple[str, int | None], Deadline]) -> Deadline
 _NEVER = 200 * 365 * 1440
 
 
-def _late(
-    kind: Kind, rules: dict[tuple[str, int | None], Deadline], now: datetime, hours: "_Hours"
-) -> list[Item]:
-    everywhere = usual(kind, rules)
-    sites = {site: rule for (name, site), rule in rules.items() if name == kind.name and site is not None}
-    told = [one for one in (everywhere, *sites.values()) if one.active]
-    if not told:
-        return []
-    values: dict[str, Any] = {
-        "now": now,
-        "before": now - timedelta(minutes=min(one.stat for one in told)),
-        "limit": MOST + 1,
-        "sites": json.dumps([{"id": site, **_minutes(rule)} for site, rule in sites.items()]),
-        **_minutes(everywhere),
-    }
+def _found(wanted: Sequence[Kind], now: datetime) -> Look:
+    """All that is late of these kinds, in one statement, with what was said about it."""
+    rules = _rules() if wanted else {}
+    statements, values, sites = [], dict[str, Any](now=now, limit=MOST + 1), {}
+    for place, kind in enumerate(wanted):
+        everywhere = usual(kind, rules)
+        own = {site: rule for (name, site), rule in rules.items() if name == kind.name and site is not None}
+        told = [one for one in (everywhere, *own.values()) if one.active]
+        if not told:
+            continue
+        sites[kind.name] = (everywhere, own)
+        before = now - timedelta(minutes=min(one.stat for one in told))
+        listed = json.dumps([{"id": site, **_minutes(rule)} for site, rule in own.items()])
+        mine = {"before": before, "sites": listed, **_minutes(everywhere)}
+        values |= {f"{name}{place}": value for name, value in mine.items()}
+        sql = kind.sql.replace("%(before)s", f"%(before{place})s")
+        statements.append(_LATE.format(sql=sql, name=kind.name, n=place))
+    found = Look(now, [])
+    if not statements:
+        return found
     with connection.cursor() as cursor:
-        cursor.execute(_LATE.format(sql=kind.sql), values)
+        cursor.execute("UNION ALL".join(statements), values)
         rows = cursor.fetchall()
-    items = []
-    for pk, order, since, detail, accession, priority, patient, facility, name, exam in rows:
+    by_name, hours, counted = {kind.name: kind for kind in wanted}, _Hours(now), Counter[str]()
+    for name, pk, order, since, detail, accession, priority, patient, facility, where in rows:
+        counted[name] += 1
+        if counted[name] > MOST:
+            found.cut.append(by_name[name])
+            continue
+        kind, (everywhere, own) = by_name[name], sites[name]
         known = json.loads(detail) if isinstance(detail, str) else detail
-        row = Stuck(
-            pk, order, since, {**known, "patient": patient, "facility": facility, "exam": exam or ""}, accession or ""
-        )  # fmt: skip
-        allowance = timedelta(minutes=sites.get(facility, everywhere).of(priority or "routine"))
+        row = Stuck(pk, order, since, {**known, "patient": patient, "facility": facility}, accession or "")
+        allowance = timedelta(minutes=own.get(facility, everywhere).of(priority or "routine"))
         due = hours.after(facility, since, allowance) if kind.in_hours else since + allowance
         if due <= now:
-            items.append(Item(kind, row, due, "", None, priority or "", name or "", exam or ""))
-    if kind.prepare is not None and items:
-        kind.prepare([item.row for item in items], now)
+            found.items.append(Item(kind, row, due, "", None, priority or "", where or "", ""))
+    _annotate(found.items, now)
+    return found
+
+
+def _name(items: Sequence[Item]) -> None:
+    """Whose, and of which exam."""
+    if not items:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_EXAMS, [[item.row.order for item in items if item.row.order]])
+        exams = dict(cursor.fetchall())
+    patients = Patient.objects.prefetch_related("identifiers").in_bulk(
+        [item.row.detail["patient"] for item in items if item.row.detail["patient"]]
+    )
     for item in items:
-        item.words, item.fix = kind.words(item.row), kind.fix(item.row)
-    return items
+        item.patient = patients.get(item.row.detail["patient"] or 0)
+        item.exam = exams.get(item.row.order or 0, "")
 
 
 def _minutes(rule: Deadline) -> dict[str, int]:
