@@ -115,6 +115,8 @@ def facts_of(patient: Patient) -> Facts:
     newest: dict[str, Statement] = {}
     for one in statements:
         newest.setdefault(one.kind, one)
+    if implants:
+        newest.pop(Statement.Kind.IMPLANTS, None)
     renal.sort(key=lambda one: (one.measured_on, one.pk), reverse=True)
     withdrawn.sort(key=lambda one: one.withdrawn_at or one.told_at, reverse=True)
     return Facts(implants, reactions, renal, list(newest.values()), withdrawn)

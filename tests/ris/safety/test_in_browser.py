@@ -103,7 +103,7 @@ def test_a_stop_is_cleared_by_a_radiologist_and_the_patient_is_reviewed_and_star
     look(tablet, "start-cleared")
     assert passport_for(order).reviewed
     tablet.get_by_label("Birth year").fill("1968")
-    tablet.get_by_text("MR 1").last.click()
+    tablet.get_by_label("MR 1").check()
     tablet.get_by_role("button", name="Start").last.click()
     expect(tablet.get_by_text("has started").first).to_be_visible()
     order.refresh_from_db()
