@@ -41,6 +41,13 @@ class Command(BaseCommand):
                 secure = (*own_address("dicom-tls", options["tls"]), tls.server_context())
             except tls.NotSetUp as problem:
                 raise CommandError(f"{problem}.") from None
+        folder = settings.RIS_DATA / "dicom"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as problem:
+            raise CommandError(
+                f"Cannot write to {folder}, where reports are kept without a database: {problem.strerror}."
+            ) from None
         _allow_open_files(2 * MAX_CONNECTIONS)
         serve(lambda: Listener(secure), host, port)
 
