@@ -24,7 +24,7 @@ RIGHTS: dict[str, frozenset[str]] = {
         "order.map_procedure": {_DESK, _MAN, _SYS},
         "protocol.view": _CLINICAL,
         "protocol.decide": _READERS,
-        "supply.view": {_TECH, _RAD, _RES, _MAN, _ADM},
+        "supply.view": {_TECH, _MAN, _ADM},
         "supply.change": {_TECH, _MAN},
         "supply.give": {_TECH, _RAD, _RES, _MAN},
         "supply.override": {_RAD, _MAN},

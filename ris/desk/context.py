@@ -29,6 +29,7 @@ RAIL = (
     ("/orders", "Orders", "inbox", "g o"),
     ("/protocols", "Protocols", "doc", "g p"),
     ("/rooms", "Exams", "scan", "g e"),
+    ("/supplies", "Supplies", "drop", "g u"),
     ("/reading", "Reading", "read", "g r"),
     ("/safety", "Safety", "shield", "g y"),
     ("/billing/charges", "Billing", "coin", "g c"),

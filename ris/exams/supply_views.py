@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from ris.accounts.doors import UserRequest, needs
+from ris.accounts.permissions import allowed
 from ris.audit.trail import record_access
 from ris.core.errors import BadValue, Conflict, IllegalTransition, MissingData, NotAllowed, NotFound
 from ris.core.formats import day, moment
@@ -139,7 +140,9 @@ def recall(request: UserRequest) -> HttpResponse:
             problem = "" if lots else refused.message
         if len(lots) == 1:
             return see_other(request, reverse("lot", args=[lots[0].pk]))
-    context = {"text": text, "lots": lots, "problem": problem}
+    context = {
+        "text": text, "lots": lots, "problem": problem, "may_stock": allowed(request.user, "supply.view"),
+    }  # fmt: skip
     return render(request, "supplies/recall.html", context, status=422 if problem else 200)
 
 
