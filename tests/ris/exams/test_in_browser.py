@@ -1,5 +1,6 @@
 """The technologist's part, as done at the machine."""
 
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -266,6 +267,8 @@ def test_the_technologists_pages_can_be_read_by_everybody(
         photograph(page, f"{name}-{theme}")
         if found := accessibility_faults(page):
             faults[path] = found
+        if name in _PAPER and _sheets(page) != [_PAPER[name]]:
+            faults[f"{path} on paper"] = [str(_sheets(page))]
         page.close()
     assert faults == {}
     page = open_as(person("rita"), "/reading", theme=theme)
@@ -276,6 +279,18 @@ def test_the_technologists_pages_can_be_read_by_everybody(
     assert accessibility_faults(page) == []
     page.get_by_role("button", name="Seen").click()
     expect(page.locator("#talk-lines .seen")).to_contain_text("Rita Radiologist")
+
+
+#: Width and height in millimetres (ux.md 2.22).
+_PAPER = {"label": (57, 32), "wristband": (254, 25), "dose-card": (148, 105), "attendance": (148, 105)}
+
+
+def _sheets(page: Page) -> list[tuple[int, int]]:
+    """The sizes of the sheets the page prints on."""
+    boxes = re.findall(rb"/MediaBox\s*\[([^\]]+)\]", page.pdf(prefer_css_page_size=True))
+    return [
+        (round(float(w) / 72 * 25.4), round(float(h) / 72 * 25.4)) for _, _, w, h in map(bytes.split, boxes)
+    ]
 
 
 def _reported_dose(exam: Exam) -> None:
