@@ -178,9 +178,12 @@ def test_a_moved_image_never_changes_a_signed_report(theo: Client) -> None:
     order = makers.make_appointment().order
     step = _step(study=order.procedures.get().study_instance_uid)
     complete_performed_step("1.2.3", PerformedChange(ended_at=timezone.now()), by=person("epic"))
-    makers.make_report(Exam.objects.get(), signed=True)
+    exam = Exam.objects.get()
+    url = f"/exams/steps/{step.pk}/reassign"
+    assert url in theo.get(f"/exams/{exam.pk}").content.decode()
+    makers.make_report(exam, signed=True)
     right = makers.make_order(makers.make_patient("Right"))
-    refused = theo.post(f"/exams/steps/{step.pk}/reassign", {"order": right.pk, "reason": "Wrong entry"})
+    refused = theo.post(url, {"order": right.pk, "reason": "Wrong entry"})
     assert refused.status_code == 422
     assert "The radiologist withdraws it" in refused.content.decode()
     right.refresh_from_db()
