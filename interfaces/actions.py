@@ -141,8 +141,22 @@ def set_code_maps(endpoint: Endpoint, maps: Iterable[tuple[str, str, str]], *, b
         record("endpoint.code_maps_changed", f"endpoint:{endpoint.pk}", by=by, endpoint=endpoint.pk)
 
 
+#: What can be told over which protocol.
+_TOLD: dict[str, set[str]] = {
+    Protocol.MLLP: {"orders", "results", "schedule", "charges"},
+    Protocol.DICOM: {"results", "performed_steps"},
+    Protocol.DICOMWEB: {"results"},
+}
+
+
 def _check(endpoint: Endpoint) -> None:
     """Raises BadValue for what would only show when the first message fails."""
+    if untold := sorted(set(endpoint.facts) - _TOLD[endpoint.protocol]):
+        raise BadValue(
+            f"{endpoint.get_protocol_display()} cannot carry {', '.join(untold)}; it carries "
+            f"{', '.join(sorted(_TOLD[endpoint.protocol]))}.",
+            location="facts",
+        )
     if endpoint.direction == Direction.OUT and endpoint.protocol != Protocol.DICOMWEB:
         host, _, port = endpoint.address.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:

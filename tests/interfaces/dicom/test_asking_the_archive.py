@@ -207,6 +207,10 @@ def test_images_open_in_the_sites_viewer_and_the_look_is_noted(client: Client, p
             ("--protocol", "dicom", "--address", "pacs:104", "--ae-title", "PACS", "--facts", "images"),
             "Facts are",
         ),
+        (
+            ("--protocol", "dicomweb", "--address", "https://pacs/web", "--facts", "performed_steps"),
+            "cannot carry",
+        ),
     ],
 )
 def test_an_archive_that_could_not_work_is_refused_in_a_sentence(
