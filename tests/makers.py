@@ -20,6 +20,8 @@ from ris.protocolling.actions import want_protocols
 from ris.protocolling.models import ExamRule, Protocol, ProtocolRequest
 from ris.reporting import actions as reporting
 from ris.reporting.models import Report
+from ris.safety.actions import note_fact
+from ris.safety.models import Statement
 from ris.supplies.models import Item
 from scheduling import actions as scheduling
 from scheduling.models import Appointment, Opening
@@ -154,6 +156,8 @@ def make_exam(order: Order | None = None, *, completed: bool = False, **fields: 
     """A started exam; `completed` ends it too."""
     make_room()
     order = order or make_order(**fields)
+    if order.patient.birth_date > "1969":  # young enough to be asked before radiation
+        note_fact(Statement(patient=order.patient, kind="pregnancy", value="not"), by=person("theo"))
     (exam,) = exams.start_exam(order, by=person("theo"), room=None)
     return exams.complete_exam(exam, by=person("theo")) if completed else exam
 
