@@ -10,6 +10,7 @@ from ris.exams.models_dose import DoseSource
 from ris.exams.states import EventKind, ExamStatus, RepeatReason, Severity, TalkSide
 from ris.orders.models import Order
 from ris.orders.states import OrderStatus
+from ris.patients.models import Visit
 
 #: (modality, body part, quantity, level). Made up in the size of usual ones; a department sets its own.
 _LEVELS = (
@@ -37,7 +38,7 @@ def write_notes(rng: Random, now: datetime) -> int:
         .order_by("pk")
     )
     rows = _levels(now.date()) + _doses(rng, exams) + _events(rng, exams) + _talk(rng, now, exams)
-    return rows + _bedside(now)
+    return rows + _bedside(rng, now)
 
 
 def _levels(day: date) -> int:
@@ -148,15 +149,31 @@ def _talk(rng: Random, now: datetime, exams: list[Exam]) -> int:
     return len(messages)
 
 
-def _bedside(now: datetime) -> int:
+#: Where the portable goes, in the order of nobody's walk.
+_BEDS = ("4 East 12", "2 West 03", "ICU 7", "4 East 02", "3 North 21", "ICU 2", "2 West 17")
+
+
+def _bedside(rng: Random, now: datetime) -> int:
     """Some patients are examined in their beds."""
-    chosen = (
+    chosen = list(
         Order.objects.filter(
-            status__in=[OrderStatus.REQUESTED, OrderStatus.SCHEDULED],
-            visit__patient_class="I",
-            procedures__procedure_type__modality__in=["DX", "US"],
+            status__in=[OrderStatus.REQUESTED, OrderStatus.SCHEDULED], visit=None,
+            procedures__procedure_type__modality="DX", ordered_at__lte=now,
+            appointments__isnull=True,
         )
-        .order_by("-ordered_at", "pk")
-        .values_list("pk", flat=True)[:9]
-    )
-    return Order.objects.filter(pk__in=list(chosen)).update(transport="PORT")
+        .select_related("patient")
+        .order_by("-ordered_at", "pk")[: len(_BEDS)]
+    )  # fmt: skip
+    visits = Visit.objects.bulk_create(
+        [
+            Visit(
+                patient=order.patient, number=f"W{rng.randrange(10**9):09d}", authority="EMR", patient_class="I",
+                location=bed, admitted_at=order.ordered_at - timedelta(hours=rng.randrange(5, 90)),
+            )
+            for order, bed in zip(chosen, _BEDS, strict=False)
+        ]
+    )  # fmt: skip
+    for order, visit in zip(chosen, visits, strict=True):
+        order.visit, order.transport = visit, "PORT"
+    Order.objects.bulk_update(chosen, ["visit", "transport"])
+    return len(visits)

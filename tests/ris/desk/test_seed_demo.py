@@ -14,14 +14,18 @@ from django.utils import timezone
 from pytest_django.plugin import DjangoDbBlocker
 
 from billing.models import Charge
+from interfaces.models import StationTwin
+from ris.accounts.models import User
 from ris.audit.models import AuditEvent
 from ris.department.models import ProcedureType, Room
+from ris.desk.radar import look
 from ris.desk.seeds.bare import seed_bare
 from ris.desk.seeds.demo import seed_demo
 from ris.desk.seeds.people import invent_people
 from ris.desk.seeds.plan import Planner
 from ris.events.models import Delivery, Event
-from ris.exams.models import Exam, PerformedProcedureStep
+from ris.exams.models import Dose, DoseReferenceLevel, Exam, ExamEvent, ExamMessage, PerformedProcedureStep
+from ris.exams.worklists import portable_round
 from ris.orders.models import Order
 from ris.patients.models import Patient, PatientIdentifier
 from ris.reporting.models import Report, ReportPart
@@ -55,6 +59,15 @@ def demo(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[
 @pytest.mark.django_db
 @pytest.mark.usefixtures("demo")
 class TestTheDemo:
+    def test_the_scanners_have_events_questions_doses_and_a_round(self) -> None:
+        assert ExamEvent.objects.count() > 10
+        assert Dose.objects.filter(source="rdsr").exists()
+        assert DoseReferenceLevel.objects.count() > 5
+        assert ExamMessage.objects.filter(side="room").exists()
+        wards = [one.ward for one in portable_round()]
+        assert wards == sorted(wards)
+        assert set(wards) & {"4 East", "2 West", "ICU"}
+
     def test_each_phase_says_what_it_made(self, demo: list[str]) -> None:
         assert len(demo) == 4
         assert demo[0].startswith("300 patients")
@@ -145,6 +158,15 @@ class TestTheDemo:
         assert {"queued", "accepted", "rejected"} <= set(outbound.values_list("status", flat=True))
         partner = apps.get_model("interfaces", "Endpoint").objects.get(name="DEMO EMR")
         assert partner.paused
+
+    def test_something_of_every_stage_hangs_and_no_list_is_flooded(self) -> None:
+        found = look(User.objects.get(username="admin"), now=TUESDAY)
+        hangs = Counter(item.kind.name for item in found.items)
+        assert hangs.keys() >= {"order.booking", "exam.unstarted", "exam.running", "exam.unread", "step.unmatched"}, hangs
+        assert not found.cut, hangs
+        words = [item.words for item in found.items if item.kind.name == "exam.running"]
+        assert any("212 images in the archive since" in one for one in words), words
+        assert StationTwin.objects.filter(ae_title="XR2").exists()
 
     def test_a_second_run_changes_nothing_and_is_quick(self) -> None:
         before = Event.objects.count()
