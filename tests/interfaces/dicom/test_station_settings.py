@@ -29,7 +29,7 @@ from tests.makers import (
 
 @pytest.fixture(autouse=True)
 def asked_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("interfaces.dicom.stations._FRESH_SECONDS", 0)
+    monkeypatch.setattr("interfaces.dicom.stations.FRESH_SECONDS", 0)
 
 
 _hours = count(1)

@@ -575,7 +575,7 @@ def test_text_is_utf_8_and_named_so_only_where_it_is_needed(ris: Ris) -> None:
 
 
 def test_a_station_gets_its_own_character_set(ris: Ris, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("interfaces.dicom.stations._FRESH_SECONDS", 0)
+    monkeypatch.setattr("interfaces.dicom.stations.FRESH_SECONDS", 0)
     book(at(9), make_patient("Müller", "Łukasz", mrn="1"))
     book(at(10), make_patient("Yamada", "Tarou", ideographic="山田^太郎", mrn="2"))
     latin = {"1": ("Müller^Lukasz", "ISO_IR 100"), "2": ("Yamada^Tarou", None)}

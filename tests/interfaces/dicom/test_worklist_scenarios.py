@@ -136,7 +136,7 @@ def test_scn_14_a_japanese_name_goes_from_hl7_to_each_machine_intact(
     emr: Ris, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SCN-14, CS-01 to CS-04: three component groups in, three out, found by each of them in each set."""
-    monkeypatch.setattr("interfaces.dicom.stations._FRESH_SECONDS", 0)
+    monkeypatch.setattr("interfaces.dicom.stations.FRESH_SECONDS", 0)
     name = "Yamada^Tarou=山田^太郎=やまだ^たろう"
     take(adt(person=pid(name=name), charset="ISO IR6~ISO IR87"), "iso2022_jp")
     patient = Patient.objects.get()
