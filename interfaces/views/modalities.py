@@ -5,9 +5,9 @@ from typing import Any
 from django import forms
 from django.db import transaction
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 from pydicom.uid import UID
 
 from interfaces import modalities as reads
@@ -133,10 +133,12 @@ def _asked(identifier: Any) -> list[tuple[str, str]]:
     ]
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs("department.view")
 def why(request: UserRequest, pk: int) -> HttpResponse:
     """Each rule that decides whether an exam is on this machine's list. The text comes by POST: it may be a name."""
+    if request.method != "POST":
+        return redirect("modality", pk=pk)  # a page that was reloaded or kept
     station = _station(pk)
     text = request.POST.get("q", "").strip()[:100]
     found = _orders(text)
@@ -163,10 +165,12 @@ def _orders(text: str) -> list[Order]:
     return list(rows.filter(patient__in=patients).order_by("-ordered_at")[:_EXPLAINED])
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs("department.view")
 def echo(request: UserRequest, pk: int) -> HttpResponse:
     """C-ECHO: to our services as this machine, and to the machine itself."""
+    if request.method != "POST":
+        return redirect("modality", pk=pk)  # a page that was reloaded or kept
     station = _station(pk)
     tried = [("Us", selftest.echo_as(station))]
     if station.host and station.port:
@@ -174,10 +178,12 @@ def echo(request: UserRequest, pk: int) -> HttpResponse:
     return _tried(request, station, tried)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @needs("department.view")
 def find(request: UserRequest, pk: int) -> HttpResponse:
     """Its usual query, to our services as this machine."""
+    if request.method != "POST":
+        return redirect("modality", pk=pk)  # a page that was reloaded or kept
     station = _station(pk)
     identifier = visibility.usual_identifier(station, reads.machine(station).twin)
     return _tried(request, station, [("Us", selftest.find_as(station, identifier))])
