@@ -1,6 +1,7 @@
 """Going on without the database: noticing that it is away, and making good what was put off when it is back."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ log = logging.getLogger("lightbox.dicom")
 
 _LOOK_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
+_GRACE_SECONDS = 1.0
 
 
 class Downtime:
@@ -37,19 +39,23 @@ class Downtime:
         self._watcher: asyncio.Task[None] | None = None
         self._refresh_at = 0.0
         self._was_away = False
+        self._ending = asyncio.Event()
 
     def start(self, services: Mapping[str, "Service"]) -> None:
         self._watcher = asyncio.get_running_loop().create_task(self._watch(services))
 
     async def close(self) -> None:
+        self._ending.set()
         if self._watcher is not None:
+            # What it does now is soon done; only a database that says nothing is left behind.
+            await asyncio.wait([self._watcher], timeout=_GRACE_SECONDS)
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
         self._asking.shutdown(wait=False, cancel_futures=True)
         self.spool.close()
 
     async def _watch(self, services: Mapping[str, "Service"]) -> None:
-        while True:
+        while not self._ending.is_set():
             try:
                 await self._look(services)
             except Away:
@@ -60,7 +66,8 @@ class Downtime:
             if self._reach.is_away and not self._was_away:
                 log.warning("the database is away; the worklist is answered from the copy")
             self._was_away = self._reach.is_away
-            await asyncio.sleep(_LOOK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), _LOOK_SECONDS)
 
     async def _look(self, services: Mapping[str, "Service"]) -> None:
         if self._reach.is_away:
