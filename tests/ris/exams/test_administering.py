@@ -55,6 +55,9 @@ def test_one_scan_writes_entry_stock_and_charge() -> None:
     assert (charge.component, charge.code, charge.amount, charge.administration) == (
         "supply", "Q9967", Decimal("31.50"), given,
     )  # fmt: skip
+    ben = Client()
+    ben.force_login(person("ben"))
+    assert "Iohexol 350 mg I/mL, 100 mL vial, 70 mL" in ben.get(f"/billing/charges/{charge.pk}").content.decode()
     withdraw_administration(given, reason="Wrong vial", by=person("theo"))
     relay_all()
     charge.refresh_from_db()
