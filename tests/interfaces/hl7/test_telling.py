@@ -203,14 +203,15 @@ def test_a_cancelled_order_is_taken_back_from_those_who_knew_it() -> None:
     assert messages[2].field("ORC", 16) == "^No longer needed"
 
 
-def test_a_discontinued_exam_ends_the_order() -> None:
-    """PRO-03: DC/CA; FIL-05: DC."""
+@pytest.mark.parametrize(("code", "after"), [("110505", ["ZDS DC/CA", "SC/DC"]), ("110501", ["SC/SC"])])
+def test_a_discontinued_exam_ends_the_order_or_comes_back(code: str, after: list[str]) -> None:
+    """PRO-03: DC/CA; FIL-05: DC. MPPS-14: what comes back is scheduled again."""
     partner()
     order = placed()
     make_appointment(order)
     exam = make_exam(order)
-    exams.discontinue_exam(exam, code="110501", by=person("theo"))
-    assert gist(told()) == ["ZDS NW/SC", "SC/SC", "SC/IP", "ZDS DC/CA", "SC/DC"]
+    exams.discontinue_exam(exam, code=code, by=person("theo"))
+    assert gist(told()) == ["ZDS NW/SC", "SC/SC", "SC/IP", *after]
 
 
 def test_a_start_by_mistake_is_taken_back_and_told_again() -> None:
