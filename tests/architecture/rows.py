@@ -13,7 +13,7 @@ ROWS: dict[str, str | tuple[str, str]] = {
     "ANY /admin/catalogue/new": ("department.view", "department.change"),
     "ANY /admin/dose-levels": "department.view",
     "ANY /admin/dose-levels/<int:pk>": "department.view",
-    "ANY /admin/dose-levels/new": "department.view",
+    "ANY /admin/dose-levels/new": ("department.view", "department.change"),
     "ANY /admin/facilities": "department.view",
     "ANY /admin/facilities/<int:pk>": "department.view",
     "ANY /admin/facilities/new": ("department.view", "department.change"),
