@@ -19,7 +19,7 @@ _SOFTWARE = {
 _WORKLIST, _STEPS, _ECHO = "1.2.840.10008.5.1.4.31", "1.2.840.10008.3.1.2.3.3", "1.2.840.10008.1.1"
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _DAYS = 14
-_SILENT = "XR2"
+_SILENT = "MG1"
 _RETURNED = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "RequestedProcedureID",
              "StudyInstanceUID", "ScheduledProcedureStepID", "ScheduledProcedureStepDescription")  # fmt: skip
 

@@ -172,7 +172,7 @@ class TestTheDemo:
         assert not found.cut, hangs
         words = [item.words for item in found.items if item.kind.name == "exam.running"]
         assert any("212 images in the archive since" in one for one in words), words
-        assert StationTwin.objects.filter(ae_title="XR2").exists()
+        assert StationTwin.objects.filter(ae_title="MG1").exists()
 
     def test_a_second_run_changes_nothing_and_is_quick(self) -> None:
         before = Event.objects.count()
