@@ -62,7 +62,11 @@ urlpatterns = [
     path("exams/<int:pk>/contrast", supply_views.contrast, name="exam_contrast"),
     path("exams/<int:pk>/contrast/scan", supply_views.scan, name="exam_contrast_scan"),
     path("exams/<int:pk>/contrast/give", supply_views.give, name="exam_contrast_give"),
-    path("exams/<int:pk>/contrast/<int:given_pk>/withdraw", supply_views.withdraw, name="exam_contrast_withdraw"),
+    path(
+        "exams/<int:pk>/contrast/<int:given_pk>/withdraw",
+        supply_views.withdraw,
+        name="exam_contrast_withdraw",
+    ),
     path("supplies/recall", supply_views.recall, name="recall"),
     path("supplies/lots/<int:pk>", supply_views.lot, name="lot"),
     path("supplies/lots/<int:pk>/recall.csv", supply_views.recall_csv, name="recall_csv"),
