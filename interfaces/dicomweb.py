@@ -4,13 +4,15 @@ import base64
 import http.client
 import json
 import ssl
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from interfaces.models import Endpoint
 from ris.environment import env_secret
@@ -19,6 +21,7 @@ JsonModel = dict[str, dict[str, Any]]
 
 #: An answer to a question is never longer than this.
 _MOST_BYTES = 16 * 1024 * 1024
+_PIECE = 65_536
 
 
 class Unreachable(Exception):
@@ -107,28 +110,37 @@ def _ask(
     endpoint: Endpoint, method: str, path: str, body: bytes | None, seconds: float, headers: dict[str, str]
 ) -> tuple[int, bytes]:
     """One request; redirections are not followed, so a secret goes to nobody else."""
-    url = urlsplit(endpoint.address)
-    headers = {"Accept": "application/dicom+json", **headers, **_authorization(endpoint)}
-    line: http.client.HTTPConnection
-    if url.scheme == "https":
-        line = http.client.HTTPSConnection(
-            url.hostname or "", url.port, timeout=seconds, context=_tls_context()
-        )
-    else:
-        line = http.client.HTTPConnection(url.hostname or "", url.port, timeout=seconds)
+    url, ends = urlsplit(endpoint.address), time.monotonic() + seconds
+    try:
+        headers = {"Accept": "application/dicom+json", **headers, **_authorization(endpoint)}
+        line = _line(url, seconds)
+    except (OSError, ImproperlyConfigured):
+        raise Unreachable(f"The secret or the certificates for {endpoint.name} cannot be read.") from None
     try:
         line.request(method, f"{url.path.rstrip('/')}{path}", body, headers)
         response = line.getresponse()
-        answer = response.read(_MOST_BYTES + 1)
-        if len(answer) > _MOST_BYTES:
-            raise Unreachable(f"{endpoint.name} answered more than can be read.")
-        return response.status, answer
+        answer = bytearray()
+        while piece := response.read1(_PIECE):
+            answer += piece
+            if len(answer) > _MOST_BYTES:
+                raise Unreachable(f"{endpoint.name} answered more than can be read.")
+            if time.monotonic() > ends:
+                raise TimeoutError
+        return response.status, bytes(answer)
     except TimeoutError:
         raise Unreachable(f"{endpoint.name} did not answer within {seconds:.0f} s.") from None
     except (OSError, http.client.HTTPException) as problem:
         raise Unreachable(f"Cannot reach {endpoint.name}: {type(problem).__name__}") from None
     finally:
         line.close()
+
+
+def _line(url: SplitResult, seconds: float) -> http.client.HTTPConnection:
+    """Not connected yet. Raises OSError for certificates that cannot be used."""
+    host = url.hostname or ""
+    if url.scheme == "https":
+        return http.client.HTTPSConnection(host, url.port, timeout=seconds, context=_tls_context())
+    return http.client.HTTPConnection(host, url.port, timeout=seconds)
 
 
 def _authorization(endpoint: Endpoint) -> dict[str, str]:

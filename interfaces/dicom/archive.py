@@ -132,7 +132,8 @@ class Conversation:
             setattr(identifier, keyword, "")
         for keyword, value in keys.items():
             setattr(identifier, keyword, value)
-        return list(self._line.find(identifier))
+        # Each match that comes may take its time; all of them together may not.
+        return [match for match in self._line.find(identifier) if self._left]
 
     def _qido(
         self, path: str, keys: Mapping[str, str], most: int = _MOST_STUDIES

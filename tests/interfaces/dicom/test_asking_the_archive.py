@@ -163,6 +163,14 @@ def test_the_page_stands_although_the_archive_does_not_answer(client: Client, pa
     assert "PACS does not answer." in page.text
 
 
+def test_a_secret_that_cannot_be_read_is_said_in_a_sentence(
+    pacs: Pacs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RIS_PARTNER_PACS_FILE", "/nowhere")
+    pacs("dicomweb", priors="yes")
+    assert priors.of(make_exam()).silent == ["PACS does not answer."]
+
+
 def test_images_open_in_the_sites_viewer_and_the_look_is_noted(client: Client, pacs: Pacs) -> None:
     """TX-27 (RAD-106): the address by the site's template; a viewer of the exam's facility goes first."""
     exam = make_exam()
