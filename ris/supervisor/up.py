@@ -57,7 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     add_arguments(parser)
     options = parser.parse_args(arguments)
     try:
-        given = {name: getattr(options, name.replace("-", "_")) for name in (*LISTENERS, "mllps", "dicom-tls")}
+        given = {
+            name: getattr(options, name.replace("-", "_")) for name in (*LISTENERS, "mllps", "dicom-tls")
+        }
         addresses = {name: read_address(text) for name, text in given.items() if text}
         for name, address in addresses.items():
             refuse_clear_text(name, address)
