@@ -467,32 +467,33 @@ def mark_sent(message: OutboundMessage) -> bool:
     return row is not None
 
 
-# Only the head of the queue is looked at, so that a backlog of one order is not read again with every turn.
+# Only the head of the queue is looked at, so that what is held back is not read again with every turn.
 _SENT_AHEAD = """
 WITH head AS MATERIALIZED (
     SELECT id, endpoint_id, key, stored_on FROM interfaces_outboundmessage
     WHERE endpoint_id = %(endpoint)s AND status IN ('queued', 'sent') AND status = 'queued'
-      AND next_attempt_at <= %(at)s
-    ORDER BY id LIMIT 2 * %(most)s FOR UPDATE SKIP LOCKED
+      AND next_attempt_at <= %(at)s AND id > %(after)s
+    ORDER BY id LIMIT %(most)s FOR UPDATE SKIP LOCKED
 ), due AS MATERIALIZED (
     SELECT head.id, b.content FROM head
     JOIN interfaces_messagebody b ON b.message_id = head.id AND b.part = 'out' AND b.stored_on = head.stored_on
-    WHERE b.cuts IS NULL AND head.id = (
-        SELECT open.id FROM interfaces_outboundmessage open
-        WHERE open.endpoint_id = head.endpoint_id AND open.key = head.key
-          AND open.status IN ('queued', 'sent', 'rejected', 'held')
-        ORDER BY open.id LIMIT 1)
-    ORDER BY head.id LIMIT %(most)s
+    WHERE b.cuts IS NULL AND NOT EXISTS (
+        SELECT 1 FROM interfaces_outboundmessage open
+        WHERE open.endpoint_id = head.endpoint_id AND open.key = head.key AND open.id < head.id
+          AND open.id <> %(after)s AND open.status IN ('queued', 'sent', 'rejected', 'held')
+          AND open.id NOT IN (SELECT id FROM head))
 )
 UPDATE interfaces_outboundmessage m SET status = 'sent', attempts = attempts + 1, sent_at = %(now)s FROM due
 WHERE m.id = due.id RETURNING m.*, due.content
 """
 
 
-def mark_sent_ahead(endpoint_id: int, *, at: datetime, most: int) -> list[OutboundMessage]:
-    """Further messages of other keys, none of which waits for another, in their order; each is noted as one
+def mark_sent_ahead(first: OutboundMessage, *, at: datetime, most: int) -> list[OutboundMessage]:
+    """What follows `first` in its queue and waits for nothing but those before it in the list, each noted as one
     attempt, with its bytes read. What is not sent after all must be `put_back`."""
-    values = {"endpoint": endpoint_id, "at": at, "now": timezone.now(), "most": most}
+    values = {
+        "endpoint": first.endpoint_id, "after": first.pk, "at": at, "now": timezone.now(), "most": most,
+    }  # fmt: skip
     # RawQuerySet has no way to say that `content` is not the model's, but reads it as an annotation.
     claimed: list[Any] = sorted(OutboundMessage.objects.raw(_SENT_AHEAD, values), key=lambda one: one.pk)
     for message in claimed:

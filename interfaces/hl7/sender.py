@@ -143,7 +143,7 @@ def _turn(endpoint_id: int, opened: tuple[str, bool, str] | None, settle: list[S
                     sequence.number(message, endpoint)
                 # Where a repeat could do harm, or one message waits for the other, they go one by one.
                 alone = strict or endpoint.on_ambiguous != OnAmbiguous.RESEND
-                more = [] if alone else engine.mark_sent_ahead(endpoint_id, at=now, most=_AHEAD - 1)
+                more = [] if alone else engine.mark_sent_ahead(message, at=now, most=_AHEAD - 1)
                 return Turn(endpoint, [message, *more], served=True)
         return Turn(endpoint, [], served=True)
 
@@ -234,22 +234,29 @@ class Delivery:
 
     async def _send_all(self, turn: Turn, number: int) -> list[Settle]:
         """One after the other; returns what is still to be written of them. While one is on its way, the outcomes
-        of those before it are written, so a kill repeats one or two. What the line or the time does not allow
-        any more goes back into the queue."""
+        of those before it are written, so a kill repeats one or two. What the line, the time or a refusal of an
+        earlier one of its key does not allow any more goes back into the queue."""
         clock = asyncio.get_running_loop().time
         ends = clock() + _AHEAD_SECONDS
         outcomes: list[Settle] = []
+        refused: set[str] = set()
         writing: asyncio.Task[None] | None = None
         try:
             for done, message in enumerate(turn.messages):
                 usable = self._line is not None and self._line.is_usable
                 if done and (not usable or self.stopping or clock() > ends):
                     return [*outcomes, partial(engine.put_back, turn.messages[done:])]
+                if message.key in refused:
+                    outcomes.append(partial(engine.put_back, [message]))
+                    continue
                 if outcomes and (writing is None or writing.done()):
                     if writing is not None:
                         writing.result()
                     writing = asyncio.create_task(self._write(outcomes, number))
-                outcomes.append(await self._send(turn.endpoint, message))
+                outcome, accepted = await self._send(turn.endpoint, message)
+                outcomes.append(outcome)
+                if not accepted:
+                    refused.add(message.key)
         finally:
             if writing is not None:
                 await writing
@@ -261,12 +268,13 @@ class Delivery:
             outcomes.clear()
             await self._session.run(partial(_settle, now), number)
 
-    async def _send(self, endpoint: Endpoint, message: OutboundMessage) -> Settle:
-        """One attempt; returns what is to be written of it. No transaction is open around the network."""
+    async def _send(self, endpoint: Endpoint, message: OutboundMessage) -> tuple[Settle, bool]:
+        """One attempt; returns what is to be written of it, and whether it was accepted. No transaction is open
+        around the network."""
         assert self._line is not None, "a message is claimed for an open line"
         faults.point("after_claim")
         if not self._line.is_usable:
-            return partial(engine.mark_not_sent, message)
+            return partial(engine.mark_not_sent, message), False
         both = option(endpoint, "acks") == "enhanced" and option(endpoint, "application_acks") == "line"
         try:
             answer = await self._line.exchange(
@@ -274,10 +282,10 @@ class Delivery:
             )
         except NoAnswer as trouble:
             log.warning("endpoint %s: message %s got no answer", endpoint.pk, message.pk)
-            return partial(_unanswered, endpoint, message, trouble)
+            return partial(_unanswered, endpoint, message, trouble), False
         faults.point("after_ack_before_commit")
         self.answered += 1
-        return partial(_answered, endpoint, message, answer, self._replies)
+        return partial(_answered, endpoint, message, answer, self._replies), answer.accepted
 
     def _hear(self, answer: Answer) -> None:
         self._late.append(answer)

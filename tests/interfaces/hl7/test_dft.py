@@ -261,7 +261,9 @@ def test_what_was_scanned_in_the_room_is_charged_by_its_quantity_and_credited_wi
     item = make_item(charge_code="CON", charged_by="ml")
     lot = know_lot(item, "4471", next_hour(9000).date())
     exam = make_exam(placed())
-    given = administer(exam, NewAdministration(lot=lot, volume_ml=Decimal(70), acknowledged=True), by=person("theo"))
+    given = administer(
+        exam, NewAdministration(lot=lot, volume_ml=Decimal(70), acknowledged=True), by=person("theo")
+    )
     (message,) = told()
     assert [message.field("FT1", field) for field in (6, 7, 10, 11, 26)] == [
         "CG", "CON^Contrast, each mL^L", "70", "35.00&USD", "",

@@ -75,14 +75,16 @@ def test_what_is_queued_is_sent_in_order_on_one_connection(emr: Emr) -> None:
 
 
 def test_what_is_claimed_ahead_and_not_sent_is_as_it_was(partner: Endpoint) -> None:
-    for key in ("A1", "A1", "A2"):
-        queue(partner, key)
-    ahead = engine.mark_sent_ahead(partner.pk, at=timezone.now(), most=31)
-    assert [one.key for one in ahead] == ["A1", "A2"]  # the second of A1 waits for the first
+    first, *_, held = [queue(partner, key) for key in ("A1", "A1", "A2", "A3")]
+    OutboundMessage.objects.filter(pk=held.pk).update(status="held")
+    queue(partner, "A3")
+    ahead = engine.mark_sent_ahead(first, at=timezone.now(), most=31)
+    assert [one.key for one in ahead] == ["A1", "A2"]  # the second of A3 waits for a person
     assert [one.raw for one in ahead] == [OutboundMessage.objects.get(pk=one.pk).raw for one in ahead]
-    assert statuses() == ["sent", "queued", "sent"]
+    assert statuses() == ["queued", "sent", "sent", "held", "queued"]
     engine.put_back(ahead)
-    assert set(OutboundMessage.objects.values_list("status", "attempts")) == {("queued", 0)}
+    assert statuses() == ["queued", "queued", "queued", "held", "queued"]
+    assert set(OutboundMessage.objects.values_list("attempts", flat=True)) == {0}
 
 
 def test_a_lost_answer_repeats_the_same_bytes_under_the_same_id(partner: Endpoint, emr: Emr) -> None:

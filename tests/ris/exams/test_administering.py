@@ -57,7 +57,9 @@ def test_one_scan_writes_entry_stock_and_charge() -> None:
     )  # fmt: skip
     ben = Client()
     ben.force_login(person("ben"))
-    assert "Iohexol 350 mg I/mL, 100 mL vial, 70 mL" in ben.get(f"/billing/charges/{charge.pk}").content.decode()
+    assert (
+        "Iohexol 350 mg I/mL, 100 mL vial, 70 mL" in ben.get(f"/billing/charges/{charge.pk}").content.decode()
+    )
     withdraw_administration(given, reason="Wrong vial", by=person("theo"))
     relay_all()
     charge.refresh_from_db()
