@@ -82,14 +82,28 @@ def scan(page: Page, text: str, *, enter: bool = False) -> None:
     )
 
 
-def accessibility_faults(page: Page) -> list[str]:
-    """What axe finds against WCAG 2.2 A and AA: one line a place."""
-    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": _WCAG}})
+def accessibility_faults(page: Page, *, colours: bool = False) -> list[str]:
+    """What axe finds against WCAG 2.2 A and AA, or only of its colours: one line a place."""
+    only = {"type": "rule", "values": ["color-contrast"]} if colours else {"type": "tag", "values": _WCAG}
+    found = Axe().run(page, options={"runOnly": only})
     return [
         f"{fault['id']}: {node['target']} {node['html'][:120]}"
         for fault in found.response["violations"]
         for node in fault["nodes"]
     ]
+
+
+def faults_in_both_themes(page: Page, name: str) -> list[str]:
+    """A picture in each theme, and what axe finds; the second differs from the first in its colours alone."""
+    photograph(page, f"{name}-light")
+    faults = accessibility_faults(page)
+    theme = page.evaluate("document.documentElement.dataset.theme")
+    assert theme == "light", "a page is looked at in the light theme first"
+    page.evaluate("document.documentElement.dataset.theme = 'reading'")
+    photograph(page, f"{name}-reading")
+    faults += accessibility_faults(page, colours=True)
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
+    return faults
 
 
 def photograph(page: Page, name: str) -> Path:
