@@ -59,6 +59,8 @@ from ris.reporting.actions import (
 from ris.reporting.models import Draft, Report
 from ris.reporting.sections import Section
 from ris.reporting.states import Finding
+from ris.safety.actions import clear_rule
+from ris.safety.rules import RULES
 from scheduling.actions import (
     book,
     cancel_appointment,
@@ -316,7 +318,7 @@ class _Day:
             self.step(partial(cancel_order, planned, reason="Sample reason", by=by))
             stopped = self._order(patient, full, 2)
             self.step(partial(book, stopped, room=self._room, start=hour(5), by=by))
-            for exam in self.step(partial(start_exam, stopped, by=by)) or []:
+            for exam in self._start(stopped):
                 self.step(partial(discontinue_exam, exam, code="110500", by=by))
             missed = self.step(
                 partial(book, self._order(patient, full, 3), room=self._room, start=hour(7), by=by)
@@ -377,7 +379,7 @@ class _Day:
             self.step(partial(reschedule, appointment, room=self._room, start=hour(1), by=by))
             self.step(partial(change_order, order, {"priority": "stat"}, by=by))
             self.step(partial(check_in, appointment, by=by))
-        for exam in self.step(partial(start_exam, order, by=by)) or []:
+        for exam in self._start(order):
             self.step(partial(complete_exam, exam, by=by))
             report = self.step(partial(open_report, exam, by=by))
             if report is not None:
@@ -388,6 +390,12 @@ class _Day:
                 self._read(again, _RELEASED)
                 self.step(partial(cancel_report, again, words="Sample reason", by=by))
             self._take_back_charges(exam)
+
+    def _start(self, order: Order) -> list[Exam]:
+        """Past whatever stops it: the sample patient may be pregnant, so that the message can say so."""
+        for rule in RULES:
+            self.step(partial(clear_rule, order, rule, reason="Sample reason", by=self._by))
+        return self.step(partial(start_exam, order, by=self._by)) or []
 
     def _take_back_charges(self, exam: Exam) -> None:
         """Once they have left: what has not is not told at all."""

@@ -94,7 +94,9 @@ class Loads:
             raise ConnectionError(f"status {status:04X}")
 
     def _entry(self, accession: str) -> Any:
-        (entry,) = findscu(self.hospital.stack, f"AccessionNumber={accession}")
+        found = findscu(self.hospital.stack, f"AccessionNumber={accession}")
+        assert found, "while the database is away, the list is a copy of before"
+        (entry,) = found
         return entry
 
     def _read(self, accession: str) -> None:

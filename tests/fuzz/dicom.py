@@ -11,6 +11,7 @@ import struct
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import django
@@ -504,7 +505,10 @@ def run(job: tuple[str, int, int]) -> list[tuple[str, int, str]]:
     kind, first, count = job
     seeds = range(first, first + count)
     if kind == "stream":
-        return [(kind, seed, wrong) for seed, wrong in asyncio.run(wrong_with_streams(seeds))]
+        # In a thread of its own: the caller's may have an event loop already.
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(lambda: asyncio.run(wrong_with_streams(seeds))).result()
+        return [(kind, seed, wrong) for seed, wrong in found]
     return [(kind, seed, wrong) for seed in seeds if (wrong := wrong_with_data_set(data_set(seed)))]
 
 

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
 from interfaces.dicom.charsets import Decoder
-from interfaces.dicom.database import fetch_prepared
+from interfaces.dicom.database import _prepared, fetch_prepared
 from interfaces.dicom.datasets import Answers
 from interfaces.dicom.elements import read
 from interfaces.dicom.matching import read_keys
@@ -78,8 +78,7 @@ def plan(identifier: Dataset) -> str:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         fetch_prepared(sql, criteria.parameters)
-        cursor.execute("SELECT name FROM pg_prepared_statements ORDER BY prepare_time DESC LIMIT 1")
-        (name,) = cursor.fetchone()
+        name = _prepared.names[sql]
         cursor.execute(
             f"EXPLAIN EXECUTE {name}({', '.join(['%s'] * len(criteria.parameters))})", criteria.parameters
         )
