@@ -240,6 +240,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 60,
     "socket_timeout": 5.0,
     "socket_connect_timeout": 5.0,
+    # Without a number a broker that is not there is tried for six seconds before a wake-up is given up.
+    "max_retries": 1,
+    "interval_start": 0,
 }
 CELERY_TIMEZONE = "UTC"
 # What messages leave behind: the bytes go by months, then the rows.

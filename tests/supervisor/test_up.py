@@ -86,7 +86,7 @@ def test_a_killed_service_comes_back_where_it_was(running: Stack, name: str) -> 
 
 
 def test_background_work_goes_on_after_its_stores_died(running: Stack) -> None:
-    app = Celery(broker=running.places.redis_url)
+    app = Celery(broker=running.places.redis_url, set_as_current=False)
 
     def relayed() -> int:
         """How often the relay was started; a worker that came back counts anew."""
