@@ -109,7 +109,7 @@ class Listener:
         if self._downtime is not None:
             await self._downtime.close()
         try:
-            await asyncio.wait_for(self._trail.close(), 1.0)
+            await asyncio.wait_for(self._trail.close(), 4.0)
         except Exception:  # the end of the process: without a database there is nowhere to write
             return False
         return self._reading.close() and self._writing.close()
