@@ -189,7 +189,7 @@ def load(stack: Stack, template: Mapping[str, int], day: date, first: int, end: 
             cursor.execute(
                 f"INSERT INTO {table} ({', '.join(map(quoted, columns))})"
                 f" SELECT {', '.join(values.get(name, f't.{quoted(name)}') for name in columns)}"
-                f" FROM {table} t, generate_series({first}, {end - 1}) i WHERE t.id = {template[row]}"
+                f" FROM {table} t, generate_series({first}::bigint, {end - 1}) i WHERE t.id = {template[row]}"
             )
 
         copy("patients_patient", "patient", id=pk, family=_NAME, given="'G' || i % 50", search="''")
